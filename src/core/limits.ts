@@ -1,0 +1,44 @@
+/**
+ * The limits of a plugin's calls: names, units, defaults. Configuration, manifests, both engines
+ * and the messages use these names; `native/sandbox/limits.rs` reads the same JSON.
+ */
+
+/** Limits of one plugin. Each is summed over everything one call makes the host hold. */
+export interface Limits {
+  /** Linear memory of all memories of the instance, in bytes. */
+  readonly memoryBytes: number;
+  /** CPU time of the guest, in milliseconds. */
+  readonly cpuMs: number;
+  /** Wall clock from submit to reply, host calls and queueing included, in milliseconds. */
+  readonly wallMs: number;
+  /** Result or response body of one tool call, in bytes. Streamed HTTP bodies do not count. */
+  readonly outputBytes: number;
+  /** Standard output and standard error together, in bytes. */
+  readonly logBytes: number;
+  /** Elements of all tables of the instance. */
+  readonly tableElements: number;
+  /** Core instances of one component instance. */
+  readonly instances: number;
+  /** Resource handles the guest may hold. */
+  readonly resources: number;
+  /** HTTP header fields of one message: names and values, in bytes. */
+  readonly fieldBytes: number;
+  /** Calls running at once. */
+  readonly concurrency: number;
+  /** Calls waiting for one of those places. */
+  readonly queue: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  memoryBytes: 64 * 1024 * 1024,
+  cpuMs: 1_000,
+  wallMs: 30_000,
+  outputBytes: 1024 * 1024,
+  logBytes: 64 * 1024,
+  tableElements: 100_000,
+  instances: 64,
+  resources: 1_000,
+  fieldBytes: 128 * 1024,
+  concurrency: 64,
+  queue: 1_000,
+};

@@ -1,0 +1,31 @@
+/**
+ * One test file runs under Deno and under Bun: `test()` maps onto `Deno.test` and `bun:test`.
+ * Assertions come from `node:assert/strict`.
+ */
+
+/** Under which runtime the tests run. */
+export const runtime: "deno" | "bun" = "Deno" in globalThis ? "deno" : "bun";
+
+type TestBody = () => void | Promise<void>;
+
+/** Declares a test. `requirements` cites ids of `tests/requirements.ts`. */
+export const test: (name: string, body: TestBody, options?: { requirements?: string[] }) => void =
+  await pick();
+
+async function pick() {
+  if (runtime === "deno") {
+    // Resources are checked by the tests that mean to; a shared native library outlives one test.
+    return (name: string, body: TestBody) =>
+      Deno.test({
+        name,
+        fn: async () => {
+          await body();
+        },
+        sanitizeOps: false,
+        sanitizeResources: false,
+      });
+  }
+  const bun = await import("bun:test");
+  // No maximum time: a watchdog in the runner ends a suite that hangs.
+  return (name: string, body: TestBody) => bun.test(name, async () => void (await body()), 600_000);
+}
