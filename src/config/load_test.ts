@@ -1,0 +1,181 @@
+/** Precedence, names of variables, and each kind of mistake with its place. */
+import { deepEqual, equal, throws } from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "../../tests/harness.ts";
+import { AtollError } from "../core/errors.ts";
+import { DEFAULT_LIMITS } from "../core/limits.ts";
+import { isFresh, schemaFiles } from "./generate.ts";
+import { type ConfigFlags, loadConfig } from "./load.ts";
+
+type Environment = Record<string, string>;
+
+/** Loads a file's text, in a folder of its own, and returns what `read` makes of it. */
+function inFolder<T>(text: string | null, read: (folder: string) => T): T {
+  const folder = mkdtempSync(join(tmpdir(), "atoll-config-"));
+  try {
+    if (text !== null) writeFileSync(join(folder, "atoll.json"), text);
+    return read(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function load(text: string | null, environment: Environment = {}, flags: ConfigFlags = {}) {
+  return inFolder(text, (cwd) => loadConfig({ cwd, environment, flags }));
+}
+
+/** The error that a load ends with, folder names taken out. */
+function failure(text: string | null, environment: Environment = {}, flags: ConfigFlags = {}) {
+  return inFolder(text, (cwd) => {
+    try {
+      loadConfig({ cwd, environment, flags });
+    } catch (thrown) {
+      if (!(thrown instanceof AtollError)) throw thrown;
+      return {
+        code: thrown.code,
+        message: thrown.message.replaceAll(`${cwd}/`, ""),
+        data: thrown.data,
+      };
+    }
+    throw new Error("the configuration was accepted");
+  });
+}
+
+test("without a file everything has its default", () => {
+  const { config, file, warnings } = load(null, { HOME: "/home/ann" });
+  deepEqual([config.host, config.port, config.engine], ["127.0.0.1", 7420, "auto"]);
+  deepEqual(config.limits, DEFAULT_LIMITS);
+  deepEqual(config.log, { level: "info", format: "auto" });
+  deepEqual([config.pluginSettings, config.native], [{}, { instances: 1000, workerThreads: 0 }]);
+  equal(config.cacheDir, "/home/ann/.cache/atoll");
+  deepEqual([file, warnings], [null, []]);
+});
+
+test("variables override the file, flags override both", () => {
+  const text = '{"host": "h1", "port": 1, "engine": "native", "limits": {"wallMs": 5}}';
+  const environment = { ATOLL_PORT: "2", ATOLL_ENGINE: "portable", ATOLL_LIMITS__CPU_MS: "7" };
+  const { config } = load(text, environment, { port: "3" });
+  deepEqual([config.host, config.port, config.engine], ["h1", 3, "portable"]);
+  deepEqual([config.limits.wallMs, config.limits.cpuMs], [5, 7]);
+  equal(config.limits.memoryBytes, DEFAULT_LIMITS.memoryBytes);
+});
+
+test("each kind of variable is read as its key's type", () => {
+  const { config } = load(null, {
+    ATOLL_PLUGINS: "/a:/b/c.wasm",
+    ATOLL_LOG_LEVEL: "debug",
+    ATOLL_LOG__FORMAT: "json",
+    ATOLL_HTTP__ALLOWED_HOSTS: "a.example,b.example:8080",
+    ATOLL_HTTP__BODY_BYTES: "1000",
+    ATOLL_PLUGIN_SETTINGS: '{"text": {"prefix": null, "enabled": false}}',
+    ATOLL_CACHE_DIR: "/c",
+    ATOLL_MCP__TTL_MS: "",
+  });
+  deepEqual(config.plugins, ["/a", "/b/c.wasm"]);
+  deepEqual(config.log, { level: "debug", format: "json" });
+  deepEqual(config.http.allowedHosts, ["a.example", "b.example:8080"]);
+  equal(config.http.bodyBytes, 1000);
+  deepEqual(config.pluginSettings, { text: { prefix: null, enabled: false } });
+  deepEqual([config.cacheDir, config.mcp.ttlMs], ["/c", 60_000]);
+});
+
+test("an unknown variable is a warning with the nearest name", () => {
+  const { warnings } = load(null, { ATOLL_PROT: "1", ATOLL_RUNTIME: "deno" });
+  deepEqual(warnings, [
+    "Environment variable ATOLL_PROT is not known and changes nothing; did you mean ATOLL_PORT?",
+  ]);
+});
+
+test("variables that Kubernetes makes for a service named atoll are passed over", () => {
+  const { config, warnings } = load(null, {
+    ATOLL_PORT: "tcp://10.0.0.1:80",
+    ATOLL_SERVICE_HOST: "10.0.0.1",
+    ATOLL_SERVICE_PORT: "80",
+    ATOLL_PORT_80_TCP_ADDR: "10.0.0.1",
+  });
+  deepEqual([config.port, warnings], [7420, []]);
+});
+
+test("paths are relative to the file that has them, else to the current folder", () => {
+  inFolder('{"plugins": ["x", "/abs"], "cacheDir": "c"}', (folder) => {
+    const file = join(folder, "atoll.json");
+    const fromFile = loadConfig({ cwd: "/elsewhere", flags: { config: file } });
+    deepEqual(fromFile.config.plugins, [join(folder, "x"), "/abs"]);
+    deepEqual([fromFile.config.cacheDir, fromFile.file], [join(folder, "c"), file]);
+    const fromFlags = loadConfig({ cwd: "/elsewhere", flags: { config: file, plugins: ["y"] } });
+    deepEqual(fromFlags.config.plugins, ["/elsewhere/y"]);
+    const named = loadConfig({ cwd: "/elsewhere", environment: { ATOLL_CONFIG: file } });
+    equal(named.file, file);
+  });
+});
+
+test("a wrong key is named with its line and the nearest right one", () => {
+  const found = failure('{\n  "host": "x",\n  "http": { "bodyByte": 1 }\n}');
+  equal(
+    found.message,
+    'Cannot read configuration "atoll.json": line 3: http.bodyByte: unknown key; ' +
+      'did you mean "bodyBytes"?',
+  );
+  deepEqual(found.data, { path: "http.bodyByte", nearest: "bodyBytes" });
+  equal(
+    failure('{"zebra": 1}').message.includes("zebra: unknown key; known are $schema, host, port"),
+    true,
+  );
+});
+
+const WRONG_VALUES: [text: string, reason: string][] = [
+  ['{"port": "80"}', 'line 1: port: expected a number, got the string "80"'],
+  ['{"port": 70000}', "line 1: port: expected at most 65535, got the number 70000"],
+  ['{"port": 1.5}', "line 1: port: expected a whole number, got the number 1.5"],
+  ['{"host": null}', "line 1: host: expected a string, got null"],
+  ['{"plugins": "x"}', 'line 1: plugins: expected an array, got the string "x"'],
+  ['{"plugins": [1]}', "line 1: plugins[0]: expected a string, got the number 1"],
+  ['{"engine": "fast"}', 'engine: expected one of "auto", "native", "portable", got the string'],
+  ['{"limits": {"cpuMs": 0}}', "limits.cpuMs: expected at least 1, got the number 0"],
+  ['{"limits": 5}', "limits: expected an object, got the number 5"],
+  ['{"pluginSettings": {"A b": {}}}', "pluginSettings.A b: expected a small letter"],
+  ['{"pluginSettings": {"a": {"limits": {"cpuM": 1}}}}', 'did you mean "cpuMs"?'],
+];
+
+test("a wrong value is named with what was expected and what was given", () => {
+  for (const [text, reason] of WRONG_VALUES) {
+    const { code, message } = failure(text);
+    equal(code, "config");
+    equal(message.includes(reason), true, `${message} does not have: ${reason}`);
+  }
+});
+
+test("a wrong variable or flag is named itself", () => {
+  equal(
+    failure(null, { ATOLL_PORT: "http" }).message,
+    'Cannot use ATOLL_PORT: port: expected a number, got the string "http"',
+  );
+  equal(
+    failure('{"port": 1}', {}, { port: "x1" }).message,
+    'Cannot use --port: port: expected a number, got the string "x1"',
+  );
+  equal(
+    failure(null, { ATOLL_LIMITS: '{"wall": 1}' }).message.startsWith(
+      "Cannot use ATOLL_LIMITS: limits.wall: unknown key",
+    ),
+    true,
+  );
+});
+
+test("a syntax error has its line and column; an absent file is named", () => {
+  equal(
+    failure('{\n  "port": 1,\n}').message,
+    'Cannot read configuration "atoll.json": line 3, column 1: comma before the closing brace',
+  );
+  equal(failure("[]").message, 'Cannot read configuration "atoll.json": expected an object');
+  throws(
+    () => loadConfig({ cwd: "/", flags: { config: "/nowhere/a.json" } }),
+    /^AtollError: Cannot read configuration "\/nowhere\/a\.json": there is no such file$/,
+  );
+});
+
+test("the generated JSON Schemas are fresh", () => {
+  for (const file of schemaFiles()) equal(isFresh(file), true, file.url.pathname);
+});

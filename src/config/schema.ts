@@ -1,0 +1,171 @@
+/**
+ * The configuration: one schema from which come the defaults, the checks, the `ATOLL_*` variables
+ * and `atoll.schema.json`.
+ *
+ * Owns: keys, types, defaults, descriptions. Must not know where values come from (`load.ts`).
+ */
+import * as v from "valibot";
+import { count, limitsSchema, partialLimitsSchema } from "./limits_schema.ts";
+
+/** A plugin's id, as in `plugin.json`. */
+export const PLUGIN_ID = /^[a-z][a-z0-9-]{0,63}$/;
+/** A prefix of tool names. */
+export const TOOL_PREFIX = /^[a-z][a-z0-9_]{0,31}$/;
+
+const text = (description: string) =>
+  v.pipe(v.string(), v.nonEmpty("text that is not empty"), v.description(description));
+
+export const pluginIdSchema = v.pipe(
+  v.string(),
+  v.regex(PLUGIN_ID, "a small letter, then small letters, digits and hyphens, at most 64"),
+  v.description("The plugin's id."),
+);
+
+export const prefixSchema = v.pipe(
+  v.nullable(v.pipe(
+    v.string(),
+    v.regex(TOOL_PREFIX, "a small letter, then small letters, digits and underscores, at most 32"),
+  )),
+  v.description("What tool names begin with, before an underscore; null for nothing."),
+);
+
+/** Configuration that is the plugin's own: Atoll only keeps it. */
+export const pluginConfigSchema = v.pipe(
+  v.record(v.string(), v.union([v.string(), v.number(), v.boolean()])),
+  v.description("Values for the plugin itself."),
+);
+
+const pluginSettingsSchema = v.strictObject({
+  enabled: v.optional(
+    v.pipe(v.boolean(), v.description("False: found, but neither built nor loaded.")),
+    true,
+  ),
+  prefix: v.exactOptional(prefixSchema),
+  limits: v.exactOptional(
+    v.pipe(partialLimitsSchema, v.description("Limits of this plugin, before its manifest's.")),
+  ),
+  routes: v.exactOptional(v.pipe(
+    v.strictObject({
+      http: v.exactOptional(
+        v.pipe(v.boolean(), v.description("Serve its wasi:http handler under /http/ID/.")),
+      ),
+    }),
+    v.description("Which routes of the plugin are served."),
+  )),
+  config: v.exactOptional(pluginConfigSchema),
+});
+
+const logSchema = v.strictObject({
+  level: v.optional(
+    v.pipe(
+      v.picklist(["debug", "info", "warn", "error", "silent"]),
+      v.description("The least important lines that are written."),
+    ),
+    "info",
+  ),
+  format: v.optional(
+    v.pipe(
+      v.picklist(["auto", "text", "json"]),
+      v.description(
+        "auto: text, coloured on a terminal; text: never coloured; json: one object a line.",
+      ),
+    ),
+    "auto",
+  ),
+});
+
+const httpSchema = v.strictObject({
+  bodyBytes: v.optional(
+    count(1, "The largest body of an MCP request, in bytes; more is answered with 413."),
+    4 * 1024 * 1024,
+  ),
+  allowedHosts: v.optional(
+    v.pipe(
+      v.array(text("A host name, with or without a port.")),
+      v.description("Names in the Host header that are served besides loopback ones; `*` for any."),
+    ),
+    [],
+  ),
+  allowedOrigins: v.optional(
+    v.pipe(
+      v.array(text("An origin, as in https://example.org.")),
+      v.description("Origins of web pages that may call besides loopback ones; `*` for any."),
+    ),
+    [],
+  ),
+  graceMs: v.optional(
+    count(0, "How long running calls may go on after SIGTERM, in milliseconds.", 3_600_000),
+    10_000,
+  ),
+});
+
+const mcpSchema = v.strictObject({
+  ttlMs: v.optional(
+    count(0, "How long a client may keep lists of tools (2026-07-28), in milliseconds."),
+    60_000,
+  ),
+  pageSize: v.optional(count(1, "Tools in one page of tools/list.", 10_000), 200),
+});
+
+const nativeSchema = v.strictObject({
+  instances: v.optional(
+    count(1, "Component instances that the native engine keeps room for.", 100_000),
+    1_000,
+  ),
+  workerThreads: v.optional(
+    count(0, "Threads for calls that wait or run long; 0: one for each CPU.", 1_024),
+    0,
+  ),
+});
+
+/** The whole file. Each absent section is filled with its defaults. */
+export const configSchema = v.strictObject({
+  $schema: v.exactOptional(
+    v.pipe(v.string(), v.description("Where this schema is, for editors.")),
+  ),
+  host: v.optional(text("The address to listen on."), "127.0.0.1"),
+  port: v.optional(count(0, "The TCP port to listen on; 0: any that is free.", 65_535), 7420),
+  plugins: v.optional(
+    v.pipe(
+      v.array(text("A .wasm file, a plugin's folder, or a folder of those.")),
+      v.description("Where plugins are; in a file, relative to the file."),
+    ),
+    ["plugins"],
+  ),
+  engine: v.optional(
+    v.pipe(
+      v.picklist(["auto", "native", "portable"]),
+      v.description(
+        "auto: the native engine where it can be had, the portable one until it is there.",
+      ),
+    ),
+    "auto",
+  ),
+  log: v.optional(v.pipe(logSchema, v.description("Log lines on standard error.")), {}),
+  http: v.optional(v.pipe(httpSchema, v.description("The HTTP server.")), {}),
+  mcp: v.optional(v.pipe(mcpSchema, v.description("The Model Context Protocol.")), {}),
+  limits: v.optional(
+    v.pipe(limitsSchema, v.description("Limits of each plugin that has none of its own.")),
+    {},
+  ),
+  pluginSettings: v.optional(
+    v.pipe(
+      v.record(pluginIdSchema, pluginSettingsSchema),
+      v.description("Settings of single plugins by id; they go before the plugin's own manifest."),
+    ),
+    {},
+  ),
+  native: v.optional(v.pipe(nativeSchema, v.description("The native engine.")), {}),
+  cacheDir: v.exactOptional(
+    text("Where built and compiled things are kept; else the user's cache directory."),
+  ),
+});
+
+type Loaded = v.InferOutput<typeof configSchema>;
+
+/** The configuration as the rest of Atoll reads it: complete, paths absolute. */
+export type Config = Readonly<Omit<Loaded, "$schema" | "cacheDir">> & { readonly cacheDir: string };
+/** Settings of one plugin. */
+export type PluginSettings = v.InferOutput<typeof pluginSettingsSchema>;
+export type LogLevel = Config["log"]["level"];
+export type LogFormat = Config["log"]["format"];
