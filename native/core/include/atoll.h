@@ -477,8 +477,8 @@ typedef struct atoll_engine_t {
      * call_migrate. */
     atoll_status_t (*call_start)(
         void *engine, void *call, const atoll_request_t *request, void **state);
-    /* The call shall end soon; the engine replies CANCELLED unless it ended otherwise first. The
-     * core guarantees that the reply has not returned yet. */
+    /* The call shall end soon; the engine replies CANCELLED unless it ended otherwise first. It
+     * may overlap the reply on another thread; state stays valid until state_free. */
     void (*call_cancel)(void *engine, void *state);
     /* A chunk of the request body; the engine gives it back with chunk_free and sends CREDIT
      * once the guest took it. */

@@ -417,8 +417,8 @@ pub struct AtollEngine {
         request: *const AtollRequest,
         state: *mut *mut c_void,
     ) -> AtollStatus,
-    /// The call shall end soon; the engine replies CANCELLED unless it ended otherwise first. The
-    /// core guarantees that the reply has not returned yet.
+    /// The call shall end soon; the engine replies CANCELLED unless it ended otherwise first. It
+    /// may overlap the reply on another thread; state stays valid until state_free.
     pub call_cancel: unsafe extern "C" fn(engine: *mut c_void, state: *mut c_void),
     /// A chunk of the request body; the engine gives it back with chunk_free and sends CREDIT once
     /// the guest took it.

@@ -1,0 +1,257 @@
+/* Clients: one for each JavaScript isolate.
+ *
+ * Owns: their numbers, areas, wake sockets, and how a dead one is taken apart. Must not know frames.
+ *
+ * A client is used by one thread at a time; `busy` says that it is inside the library. A dead
+ * client is taken apart once no thread is inside and no call refers to it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define AREA_BYTES (ATOLL_SLOT_BYTES + ATOLL_EVENTS_MAX * ATOLL_EVENT_BYTES)
+
+_Static_assert(ATOLL__CLIENTS_MAX == 256, "a client number is generation << 8 | index");
+
+_Atomic uint64_t atoll__wakes;
+
+static atoll__client_t *clients;
+static pthread_mutex_t clients_lock = PTHREAD_MUTEX_INITIALIZER;
+/* What reclaimed clients counted. */
+static _Atomic uint64_t gone_inline;
+static _Atomic uint64_t gone_refused;
+
+atoll_status_t atoll__clients_open(void) {
+    if (clients != NULL) return ATOLL_OK;
+    clients = atoll__prim_reserve(ATOLL__CLIENTS_MAX * sizeof *clients);
+    if (clients == NULL) return atoll__fail(ATOLL_NO_MEMORY, "Cannot open: no address space");
+    return ATOLL_OK;
+}
+
+atoll__client_t *atoll__client_at(uint32_t index) {
+    return &clients[index];
+}
+
+static void client_reset(atoll__client_t *client) {
+    client->reclaiming = false;
+    client->listener = -1;
+    client->candidate = -1;
+    client->nonce_length = 0;
+    atomic_store(&client->socket, -1);
+    atomic_store(&client->busy, 0);
+    atomic_store(&client->armed, 1);
+    atomic_store(&client->wake_lost, 0);
+    atomic_store(&client->calls, 0);
+    atomic_store(&client->calls_inline, 0);
+    atomic_store(&client->calls_refused, 0);
+    atoll__queue_init(&client->queue);
+    atomic_store(&client->logs_free.head, 0);
+    for (uint32_t i = ATOLL__LOGS_MAX; i-- > 0;)
+        atoll__stack_push(&client->logs_free, client->log_links, i);
+}
+
+/* Everything that can fail, before the client is visible. Needs the lock. */
+static atoll_status_t client_fill(
+    atoll__client_t *client, uint32_t number, const char *folder, atoll_client_info_t *info) {
+    int length = snprintf(client->path, sizeof client->path, "%s/%08x", folder, number);
+    if (length < 0 || (size_t)length >= sizeof client->path)
+        return atoll__fail(ATOLL_IO, "Cannot open client: the path of its socket is too long");
+    client->area_slot = atoll__slot_take(number, AREA_BYTES, ATOLL__HOLD_AREA);
+    if (client->area_slot == 0)
+        return atoll__fail(ATOLL_NO_MEMORY, "Cannot open client: the arena is full");
+    client->area = atoll__slot_bytes(client->area_slot);
+    memset(client->area, 0, AREA_BYTES);
+    if (atoll__prim_random(client->nonce, sizeof client->nonce) != 0 ||
+        (client->listener = atoll__prim_listen(client->path)) < 0) {
+        int error = errno;
+        (void)atoll__slot_free(number, client->area_slot, ATOLL__HOLD_AREA);
+        return atoll__failf(
+            ATOLL_IO, "Cannot open client: socket \"%s\": %s", client->path, strerror(error));
+    }
+    memset(info, 0, sizeof *info);
+    info->client = number;
+    info->area_slot = client->area_slot;
+    info->path_length = (uint32_t)length;
+    memcpy(info->nonce, client->nonce, sizeof info->nonce);
+    memcpy(info->path, client->path, (size_t)length);
+    return ATOLL_OK;
+}
+
+atoll_status_t atoll__client_new(const char *folder, atoll_client_info_t *info) {
+    atoll_status_t status = ATOLL_NO_MEMORY;
+    (void)pthread_mutex_lock(&clients_lock);
+    uint32_t index = 0;
+    while (index < ATOLL__CLIENTS_MAX &&
+           atomic_load(&clients[index].state) != ATOLL__CLIENT_FREE)
+        index++;
+    if (index < ATOLL__CLIENTS_MAX) {
+        atoll__client_t *client = &clients[index];
+        client->index = index;
+        client->generation = client->generation % 0xFFFFFFu + 1u;
+        uint32_t number = client->generation << 8 | index;
+        client_reset(client);
+        status = client_fill(client, number, folder, info);
+        if (status == ATOLL_OK) {
+            atomic_store(&client->number, number);
+            /* SYNC POINT: client-open publishes the client; paired with client-enter. */
+            atomic_store(&client->state, ATOLL__CLIENT_OPEN);
+        }
+    } else {
+        (void)atoll__fail(status, "Cannot open client: too many are open");
+    }
+    (void)pthread_mutex_unlock(&clients_lock);
+    return status;
+}
+
+atoll_status_t atoll__client_enter(uint32_t number, atoll__client_t **found) {
+    if (clients == NULL || !atoll__library_running())
+        return atoll__fail(ATOLL_CLOSED, "Cannot use client: the library is not open");
+    atoll__client_t *client = &clients[number & 0xFFu];
+    if (number == 0 || atomic_load_explicit(&client->number, memory_order_acquire) != number)
+        return atoll__fail(ATOLL_NOT_FOUND, "Cannot use client: no such client, or a stale one");
+    /* SYNC POINT: client-enter. The exchange comes before the second look at number and state;
+     * paired with client-reclaim, which marks the client dead before it looks at busy. */
+    if (atomic_exchange_explicit(&client->busy, 1, memory_order_seq_cst) != 0)
+        return atoll__fail(
+            ATOLL_INVALID_ARGUMENT, "Cannot use client: another thread is using it");
+    if (atomic_load_explicit(&client->state, memory_order_seq_cst) != ATOLL__CLIENT_OPEN ||
+        atomic_load_explicit(&client->number, memory_order_seq_cst) != number) {
+        atoll__client_leave(client);
+        return atoll__fail(ATOLL_NOT_FOUND, "Cannot use client: it is closed");
+    }
+    *found = client;
+    return ATOLL_OK;
+}
+
+void atoll__client_leave(atoll__client_t *client) {
+    atomic_store_explicit(&client->busy, 0, memory_order_release);
+}
+
+/* Reads the nonce of the waiting connection. Needs the lock. */
+static atoll_status_t candidate_read(atoll__client_t *client) {
+    while (client->nonce_length < ATOLL_NONCE_BYTES) {
+        int got = atoll__prim_read(
+            client->candidate, client->nonce_got + client->nonce_length,
+            ATOLL_NONCE_BYTES - client->nonce_length);
+        if (got == 0) return ATOLL_WOULD_BLOCK;
+        if (got < 0) break;
+        client->nonce_length += (uint32_t)got;
+    }
+    uint8_t difference = client->nonce_length == ATOLL_NONCE_BYTES ? 0 : 1;
+    for (uint32_t i = 0; i < client->nonce_length; i++)
+        difference |= (uint8_t)(client->nonce[i] ^ client->nonce_got[i]);
+    client->nonce_length = 0;
+    if (difference == 0) return ATOLL_OK;
+    atoll__prim_close(client->candidate);
+    client->candidate = -1;
+    return ATOLL_DENIED;
+}
+
+atoll_status_t atoll__client_attach(atoll__client_t *client) {
+    if (atomic_load(&client->socket) >= 0) return ATOLL_OK;
+    (void)pthread_mutex_lock(&clients_lock);
+    atoll_status_t status = ATOLL_DENIED;
+    while (status == ATOLL_DENIED) {
+        if (client->candidate < 0) {
+            int got = atoll__prim_accept(client->listener, &client->candidate);
+            if (got <= 0) {
+                status = got == 0 ? ATOLL_WOULD_BLOCK
+                                  : atoll__failf(ATOLL_IO, "Cannot accept: %s", strerror(errno));
+                break;
+            }
+        }
+        status = candidate_read(client);
+    }
+    if (status == ATOLL_OK) {
+        atoll__prim_close(client->listener);
+        client->listener = -1;
+        atoll__prim_file_remove(client->path);
+        atomic_store(&client->socket, client->candidate);
+        client->candidate = -1;
+        /* What was pushed before had nobody to wake. */
+        if (atomic_exchange(&client->wake_lost, 0) != 0) atoll__client_wake(client);
+    }
+    (void)pthread_mutex_unlock(&clients_lock);
+    if (status == ATOLL_OK) atoll__warden_poke();
+    return status;
+}
+
+void atoll__client_wake(atoll__client_t *client) {
+    if (atomic_load(&client->state) != ATOLL__CLIENT_OPEN) return;
+    int32_t socket = atomic_load(&client->socket);
+    ATOLL__WINDOW();
+    if (socket < 0) {
+        atomic_store(&client->wake_lost, 1);
+        /* Attached in the meantime? Then one of both exchanges sees it. */
+        socket = atomic_load(&client->socket);
+        if (socket < 0 || atomic_exchange(&client->wake_lost, 0) == 0) return;
+    }
+    atomic_fetch_add_explicit(&atoll__wakes, 1, memory_order_relaxed);
+    (void)atoll__prim_wake(socket);
+}
+
+bool atoll__client_kill(atoll__client_t *client) {
+    uint32_t state = ATOLL__CLIENT_OPEN;
+    /* SYNC POINT: client-dead. Before the calls are cancelled; paired with call-migrate, which
+     * looks at the state after the call became visible. */
+    if (!atomic_compare_exchange_strong(&client->state, &state, ATOLL__CLIENT_DEAD)) return false;
+    atoll__calls_cancel(atomic_load(&client->number));
+    return true;
+}
+
+void atoll__clients_kill_all(void) {
+    for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) (void)atoll__client_kill(&clients[i]);
+}
+
+/* True when the client is free now. Needs the lock. */
+static bool client_reclaim(atoll__client_t *client) {
+    if (!client->reclaiming) {
+        /* SYNC POINT: client-reclaim. Once busy is taken here it is never given back, so that
+         * nobody enters; paired with client-enter. */
+        if (atomic_exchange_explicit(&client->busy, 1, memory_order_seq_cst) != 0) return false;
+        client->reclaiming = true;
+    }
+    atoll__event_drain(client);
+    if (atomic_load_explicit(&client->calls, memory_order_acquire) != 0) return false;
+    /* What the last call pushed before it let go. */
+    atoll__event_drain(client);
+    uint32_t number = atomic_load(&client->number);
+    atomic_store(&client->number, 0);
+    atoll__prim_close(client->listener);
+    atoll__prim_close(client->candidate);
+    atoll__prim_close(atomic_load(&client->socket));
+    if (client->listener >= 0) atoll__prim_file_remove(client->path);
+    atoll__blobs_drop(number);
+    atoll__arena_sweep(number);
+    atomic_fetch_add(&gone_inline, atomic_load(&client->calls_inline));
+    atomic_fetch_add(&gone_refused, atomic_load(&client->calls_refused));
+    atomic_store(&client->calls_inline, 0);
+    atomic_store(&client->calls_refused, 0);
+    atomic_store(&client->state, ATOLL__CLIENT_FREE);
+    return true;
+}
+
+uint32_t atoll__clients_reclaim(void) {
+    uint32_t held = 0;
+    (void)pthread_mutex_lock(&clients_lock);
+    for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) {
+        if (atomic_load(&clients[i].state) != ATOLL__CLIENT_DEAD) continue;
+        if (!client_reclaim(&clients[i])) held++;
+    }
+    (void)pthread_mutex_unlock(&clients_lock);
+    return held;
+}
+
+void atoll__clients_stats(atoll_stats_t *stats) {
+    stats->calls_inline = atomic_load(&gone_inline);
+    stats->calls_refused = atomic_load(&gone_refused);
+    for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) {
+        atoll__client_t *client = &clients[i];
+        if (atomic_load(&client->state) == ATOLL__CLIENT_FREE) continue;
+        stats->clients++;
+        stats->calls_inline += atomic_load_explicit(&client->calls_inline, memory_order_relaxed);
+        stats->calls_refused += atomic_load_explicit(&client->calls_refused, memory_order_relaxed);
+        stats->calls_in_flight += atomic_load_explicit(&client->calls, memory_order_relaxed);
+    }
+}

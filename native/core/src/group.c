@@ -1,0 +1,292 @@
+/* Groups: the bulkhead of one plugin, bounded concurrency with a bounded queue.
+ *
+ * Owns: places, waiting calls and their order. Must not know targets or engines.
+ *
+ * Places taken and calls waiting are counted in one word together with the group's generation, so
+ * that no call can slip between "there is no place" and "a place came free". */
+#include "internal.h"
+
+typedef struct group {
+    /* generation:16 | queued:24 | running:24; generation 0: not in use */
+    _Alignas(64) _Atomic uint64_t word;
+    _Atomic uint32_t concurrency_max;
+    _Atomic uint32_t queue_max;
+    _Atomic uint32_t budget_us;
+    _Atomic uint32_t pumping;
+    uint32_t generation; /* table_lock */
+    pthread_mutex_t lock;
+    atoll__call_t *first; /* lock */
+    atoll__call_t *last;  /* lock */
+} group_t;
+
+#define ONE_RUNNING 1u
+#define ONE_QUEUED (1u << 24)
+#define COUNT_MASK 0xFFFFFFu
+
+static group_t *groups;
+static uint32_t groups_used; /* table_lock */
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic uint32_t queued_now;
+static _Atomic uint64_t queued_ever;
+
+static uint32_t running_of(uint64_t word) {
+    return (uint32_t)word & COUNT_MASK;
+}
+
+static uint32_t queued_of(uint64_t word) {
+    return (uint32_t)(word >> 24) & COUNT_MASK;
+}
+
+static bool is_life(uint64_t word, uint32_t number) {
+    return word >> 48 == number >> 16 && number >> 16 != 0;
+}
+
+static group_t *group_at(uint32_t number) {
+    uint32_t index = number & 0xFFFFu;
+    return index < ATOLL__GROUPS_MAX ? &groups[index] : NULL;
+}
+
+atoll_status_t atoll__groups_open(void) {
+    if (groups != NULL) return ATOLL_OK;
+    groups = atoll__prim_reserve(ATOLL__GROUPS_MAX * sizeof *groups);
+    if (groups == NULL) return atoll__fail(ATOLL_NO_MEMORY, "Cannot open: no address space");
+    return ATOLL_OK;
+}
+
+static void set_limits(group_t *group, const atoll_group_limits_t *limits) {
+    atomic_store(&group->concurrency_max, limits->concurrency_max);
+    atomic_store(&group->queue_max, limits->queue_max);
+    atomic_store(
+        &group->budget_us, limits->budget_default_us == 0 ? UINT32_MAX : limits->budget_default_us);
+}
+
+static bool limits_valid(const atoll_group_limits_t *limits) {
+    return limits->concurrency_max >= 1 && limits->concurrency_max <= COUNT_MASK &&
+           limits->queue_max <= COUNT_MASK;
+}
+
+atoll_status_t atoll__group_add(const atoll_group_limits_t *limits, uint32_t *number) {
+    if (!limits_valid(limits)) return ATOLL_INVALID_ARGUMENT;
+    atoll_status_t status = ATOLL_NO_MEMORY;
+    (void)pthread_mutex_lock(&table_lock);
+    for (uint32_t i = 0; i < ATOLL__GROUPS_MAX && status != ATOLL_OK; i++) {
+        group_t *group = &groups[i];
+        if (atomic_load(&group->word) >> 48 != 0) continue;
+        if (i >= groups_used) {
+            (void)pthread_mutex_init(&group->lock, NULL);
+            groups_used = i + 1;
+        }
+        group->generation = group->generation % 0xFFFFu + 1u;
+        set_limits(group, limits);
+        /* SYNC POINT: group-publish; paired with group-enter. */
+        atomic_store_explicit(
+            &group->word, (uint64_t)group->generation << 48, memory_order_release);
+        *number = group->generation << 16 | i;
+        status = ATOLL_OK;
+    }
+    (void)pthread_mutex_unlock(&table_lock);
+    return status;
+}
+
+atoll_status_t atoll__group_remove(uint32_t number) {
+    group_t *group = group_at(number);
+    if (group == NULL || !is_life(atomic_load(&group->word), number)) return ATOLL_NOT_FOUND;
+    uint64_t idle = (uint64_t)(number >> 16) << 48;
+    /* Fails while a call runs or waits; a call that comes later sees another generation. */
+    if (!atomic_compare_exchange_strong(&group->word, &idle, 0)) return ATOLL_OVERLOADED;
+    return ATOLL_OK;
+}
+
+uint32_t atoll__group_budget(uint32_t number, uint32_t asked_us) {
+    group_t *group = group_at(number);
+    uint32_t most = group == NULL || number == 0
+                        ? ATOLL__CONTROL_BUDGET_US
+                        : atomic_load_explicit(&group->budget_us, memory_order_relaxed);
+    return asked_us == 0 || asked_us > most ? most : asked_us;
+}
+
+/* Needs the group's lock. */
+static void link_last(group_t *group, atoll__call_t *call) {
+    call->queue_next = NULL;
+    call->queue_before = group->last;
+    if (group->last != NULL)
+        group->last->queue_next = call;
+    else
+        group->first = call;
+    group->last = call;
+}
+
+/* Needs the group's lock. */
+static void unlink_call(group_t *group, atoll__call_t *call) {
+    if (call->queue_before != NULL)
+        call->queue_before->queue_next = call->queue_next;
+    else
+        group->first = call->queue_next;
+    if (call->queue_next != NULL)
+        call->queue_next->queue_before = call->queue_before;
+    else
+        group->last = call->queue_before;
+    atomic_fetch_sub_explicit(&group->word, ONE_QUEUED, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&queued_now, 1, memory_order_relaxed);
+}
+
+/* Takes a place if there is one. PENDING: none. */
+static atoll_status_t take_place(group_t *group, uint32_t number) {
+    uint64_t word = atomic_load_explicit(&group->word, memory_order_acquire);
+    uint32_t most = atomic_load_explicit(&group->concurrency_max, memory_order_relaxed);
+    for (;;) {
+        if (!is_life(word, number)) return ATOLL_NOT_FOUND;
+        if (queued_of(word) > 0 || running_of(word) >= most) return ATOLL_PENDING;
+        /* SYNC POINT: group-enter; paired with group-leave. */
+        if (atomic_compare_exchange_weak_explicit(
+                &group->word, &word, word + ONE_RUNNING, memory_order_acq_rel,
+                memory_order_acquire))
+            return ATOLL_OK;
+    }
+}
+
+/* Takes a place in the queue if there is one and there still is no place to run. */
+static atoll_status_t take_queue_place(group_t *group, uint32_t number) {
+    uint64_t word = atomic_load_explicit(&group->word, memory_order_acquire);
+    for (;;) {
+        if (!is_life(word, number)) return ATOLL_NOT_FOUND;
+        uint64_t next = word;
+        atoll_status_t status = ATOLL_OVERLOADED;
+        if (queued_of(word) == 0 && running_of(word) < atomic_load(&group->concurrency_max)) {
+            status = ATOLL_OK;
+            next = word + ONE_RUNNING;
+        } else if (queued_of(word) < atomic_load(&group->queue_max)) {
+            status = ATOLL_PENDING;
+            next = word + ONE_QUEUED;
+        }
+        if (next == word) return status;
+        if (atomic_compare_exchange_weak(&group->word, &word, next)) return status;
+    }
+}
+
+atoll_status_t atoll__group_enter(uint32_t number, atoll__call_t *call) {
+    group_t *group = group_at(number);
+    if (group == NULL) return ATOLL_NOT_FOUND;
+    atoll_status_t status = take_place(group, number);
+    if (status != ATOLL_PENDING) return status;
+    ATOLL__WINDOW();
+    /* The call must be complete before the lock is left: from then on others may run or end it. */
+    (void)pthread_mutex_lock(&group->lock);
+    status = take_queue_place(group, number);
+    if (status == ATOLL_PENDING) {
+        atoll__call_count(call);
+        (void)atoll__call_move(call, call->ticket, 1u << ATOLL__INLINE, ATOLL__QUEUED);
+        link_last(group, call);
+        atomic_fetch_add_explicit(&queued_ever, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&queued_now, 1, memory_order_seq_cst);
+    }
+    (void)pthread_mutex_unlock(&group->lock);
+    if (status == ATOLL_PENDING) atoll__warden_tick();
+    return status;
+}
+
+/* Starts waiting calls while there are places. One thread at a time; whoever comes meanwhile, even
+ * from inside call_start, only says that there is more to do. */
+static void pump(group_t *group) {
+    uint32_t seen = atomic_fetch_add(&group->pumping, 1) + 1;
+    if (seen != 1) return;
+    do {
+        seen = atomic_load(&group->pumping);
+        for (;;) {
+            (void)pthread_mutex_lock(&group->lock);
+            atoll__call_t *call = group->first;
+            uint64_t word = atomic_load(&group->word);
+            if (call == NULL || running_of(word) >= atomic_load(&group->concurrency_max)) {
+                (void)pthread_mutex_unlock(&group->lock);
+                break;
+            }
+            /* The place first: between the two steps a newcomer must not see both counts low. */
+            atomic_fetch_add_explicit(&group->word, ONE_RUNNING, memory_order_relaxed);
+            unlink_call(group, call);
+            call->permitted = true;
+            (void)atoll__call_move(call, call->ticket, 1u << ATOLL__QUEUED, ATOLL__STARTING);
+            (void)pthread_mutex_unlock(&group->lock);
+            atoll__call_start_queued(call);
+        }
+    } while (atomic_fetch_sub(&group->pumping, seen) != seen);
+}
+
+void atoll__group_leave(uint32_t number) {
+    group_t *group = group_at(number);
+    /* SYNC POINT: group-leave; paired with group-enter. */
+    uint64_t word = atomic_fetch_sub_explicit(&group->word, ONE_RUNNING, memory_order_acq_rel);
+    ATOLL__WINDOW();
+    if (queued_of(word) > 0) pump(group);
+}
+
+atoll_status_t atoll__group_set(uint32_t number, const atoll_group_limits_t *limits) {
+    group_t *group = group_at(number);
+    if (!limits_valid(limits)) return ATOLL_INVALID_ARGUMENT;
+    if (group == NULL || !is_life(atomic_load(&group->word), number)) return ATOLL_NOT_FOUND;
+    (void)pthread_mutex_lock(&group->lock);
+    set_limits(group, limits);
+    (void)pthread_mutex_unlock(&group->lock);
+    pump(group);
+    return ATOLL_OK;
+}
+
+bool atoll__group_withdraw(atoll__call_t *call) {
+    group_t *group = group_at(call->group);
+    (void)pthread_mutex_lock(&group->lock);
+    uint32_t from = 1u << ATOLL__QUEUED;
+    bool waited = atoll__call_move(call, call->ticket, from, ATOLL__DONE) != ATOLL__FREE;
+    if (waited) unlink_call(group, call);
+    (void)pthread_mutex_unlock(&group->lock);
+    return waited;
+}
+
+/* Takes the calls out whose deadline is over; they are linked by queue_next. */
+static atoll__call_t *take_expired(group_t *group, uint64_t now_ns) {
+    atoll__call_t *expired = NULL;
+    (void)pthread_mutex_lock(&group->lock);
+    for (atoll__call_t *call = group->first; call != NULL;) {
+        atoll__call_t *next = call->queue_next;
+        if (call->request.deadline_ns <= now_ns) {
+            unlink_call(group, call);
+            (void)atoll__call_move(call, call->ticket, 1u << ATOLL__QUEUED, ATOLL__DONE);
+            call->queue_next = expired;
+            expired = call;
+        }
+        call = next;
+    }
+    (void)pthread_mutex_unlock(&group->lock);
+    return expired;
+}
+
+void atoll__groups_expire(uint64_t now_ns) {
+    (void)pthread_mutex_lock(&table_lock);
+    uint32_t used = groups_used;
+    (void)pthread_mutex_unlock(&table_lock);
+    for (uint32_t i = 0; i < used; i++) {
+        if (queued_of(atomic_load(&groups[i].word)) == 0) continue;
+        for (atoll__call_t *call = take_expired(&groups[i], now_ns); call != NULL;) {
+            atoll__call_t *next = call->queue_next;
+            atoll__call_finish(call, ATOLL__DONE, ATOLL_DEADLINE, 0, NULL, 0);
+            call = next;
+        }
+    }
+}
+
+void atoll__groups_clear(void) {
+    (void)pthread_mutex_lock(&table_lock);
+    for (uint32_t i = 0; i < groups_used; i++) {
+        uint64_t word = atomic_load(&groups[i].word);
+        assert(running_of(word) == 0 && queued_of(word) == 0);
+        (void)word;
+        atomic_store(&groups[i].word, 0);
+    }
+    (void)pthread_mutex_unlock(&table_lock);
+}
+
+uint32_t atoll__groups_queued(void) {
+    return atomic_load_explicit(&queued_now, memory_order_seq_cst);
+}
+
+uint64_t atoll__groups_queued_ever(void) {
+    return atomic_load_explicit(&queued_ever, memory_order_relaxed);
+}

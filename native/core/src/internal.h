@@ -1,0 +1,373 @@
+/* What the files of the core share.
+ *
+ * Owns: the types and the names that start with atoll__. Must not be seen outside native/core.
+ *
+ * Locks, in the order in which they may nest: library, clients, router, blobs, arena. A group's lock
+ * is taken alone. No lock is held while an engine is called, but for attach and close (library). */
+#ifndef ATOLL_INTERNAL_H
+#define ATOLL_INTERNAL_H
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "atoll.h"
+#include "prim.h"
+#include "stack.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames are read in place");
+_Static_assert(sizeof(void *) == 8, "64-bit platforms only");
+
+#define ATOLL__CLIENTS_MAX 256u
+#define ATOLL__GROUPS_MAX 4096u
+#define ATOLL__TARGETS_MAX 65536u
+#define ATOLL__ENGINES_MAX 16u
+#define ATOLL__BLOBS_MAX 256u
+#define ATOLL__LOGS_MAX 256u
+#define ATOLL__CLASSES 6u
+#define ATOLL__UNIT_BYTES 65536u
+#define ATOLL__INLINE_PAYLOAD_MAX 65536u
+#define ATOLL__CHUNKS_HELD_MAX 8u
+/* Deadline of a CONTROL request that names none: compiling may take long, for ever it may not. */
+#define ATOLL__CONTROL_BUDGET_US 1800000000u
+
+/* ---- arena.c: memory ---------------------------------------------------------------------- */
+
+/* Whose a slot is. CLIENT: JavaScript's. LIBRARY: held by a call or an event on its behalf. */
+typedef enum atoll__hold {
+    ATOLL__HOLD_FREE = 0,
+    ATOLL__HOLD_CLIENT = 1,
+    ATOLL__HOLD_LIBRARY = 2,
+    ATOLL__HOLD_AREA = 3
+} atoll__hold_t;
+
+atoll_status_t atoll__arena_open(uint64_t bytes);
+uint8_t *atoll__arena_base(void);
+uint64_t atoll__arena_size(void);
+uint32_t atoll__arena_payload_max(void);
+/* A slot of at least that many bytes for `client`; 0 when there is none. */
+uint32_t atoll__slot_take(uint32_t client, uint32_t bytes, atoll__hold_t hold);
+/* Moves a slot of `client` between holds; false when it is not as expected. Any index may be
+ * given. */
+bool atoll__slot_move(uint32_t client, uint32_t slot, atoll__hold_t from, atoll__hold_t to);
+/* Frees a slot of `client` that has that hold; false when it has not. */
+bool atoll__slot_free(uint32_t client, uint32_t slot, atoll__hold_t from);
+bool atoll__slot_is(uint32_t client, uint32_t slot, atoll__hold_t hold);
+/* Bytes of a slot that is taken. */
+uint32_t atoll__slot_capacity(uint32_t slot);
+uint8_t *atoll__slot_bytes(uint32_t slot);
+/* Frees whatever belongs to a client. Nobody may use its slots any more. */
+void atoll__arena_sweep(uint32_t client);
+void atoll__arena_stats(atoll_stats_t *stats);
+
+/* ---- frame.c, crc32c.c -------------------------------------------------------------------- */
+
+uint32_t atoll__crc32c(uint32_t crc, const void *bytes, size_t length);
+uint32_t atoll__crc32c_table(uint32_t crc, const void *bytes, size_t length);
+/* Copies the header and checks all of the frame against it. Afterwards only the copy is used. */
+atoll_status_t atoll__frame_read(const uint8_t *bytes, uint32_t capacity, atoll_frame_t *frame);
+static inline uint32_t atoll__frame_payload_offset(const atoll_frame_t *frame) {
+    return ATOLL_FRAME_BYTES + (uint32_t)frame->extension_words * 8u;
+}
+/* Writes a frame without extensions; payload may overlap the destination. */
+void atoll__frame_write(uint8_t *to, const atoll_frame_t *frame, const uint8_t *payload);
+
+/* ---- event.c: completion queue ------------------------------------------------------------ */
+
+typedef struct atoll__call atoll__call_t;
+typedef struct atoll__client atoll__client_t;
+
+typedef struct atoll__node {
+    _Atomic(struct atoll__node *) next;
+    atoll__call_t *call; /* NULL for LOG */
+    atoll_event_t event;
+} atoll__node_t;
+
+/* Intrusive MPSC queue after Dmitry Vyukov. Each event that must arrive has its node inside its
+ * call, so that a push cannot fail and needs no memory. */
+typedef struct atoll__queue {
+    _Alignas(64) _Atomic(atoll__node_t *) head;
+    _Alignas(64) atoll__node_t *tail;
+    atoll__node_t stub;
+} atoll__queue_t;
+
+void atoll__queue_init(atoll__queue_t *queue);
+void atoll__queue_push(atoll__queue_t *queue, atoll__node_t *node);
+atoll__node_t *atoll__queue_pop(atoll__queue_t *queue);
+/* Pushes an event of a call (which it keeps alive until it is reaped) and wakes the client. */
+void atoll__event_push(atoll__client_t *client, atoll__node_t *node);
+/* Pushes a LOG event, or counts it as lost. */
+void atoll__event_log(atoll__call_t *call, uint32_t flags, const uint8_t *bytes, uint32_t length);
+uint32_t atoll__event_reap(atoll__client_t *client);
+/* Throws away what is in the queue of a dead client. */
+void atoll__event_drain(atoll__client_t *client);
+
+/* ---- client.c ----------------------------------------------------------------------------- */
+
+typedef enum atoll__client_state {
+    ATOLL__CLIENT_FREE = 0,
+    ATOLL__CLIENT_OPEN = 1,
+    ATOLL__CLIENT_DEAD = 2
+} atoll__client_state_t;
+
+struct atoll__client {
+    _Atomic uint32_t number; /* generation << 8 | index, 0 when free */
+    _Atomic uint32_t state;
+    _Atomic uint32_t busy;  /* 1 while a thread is inside a function of this client */
+    _Atomic uint32_t armed; /* 1: the next event writes on the wake socket */
+    _Atomic uint32_t wake_lost;
+    _Atomic int32_t socket; /* -1 until attached */
+    _Atomic uint32_t calls; /* calls that outlive the submit that made them */
+    uint32_t index;
+    uint32_t generation;
+    uint32_t area_slot;
+    bool reclaiming; /* the reclaimer holds busy for good */
+    uint8_t *area;
+    int32_t listener;
+    int32_t candidate; /* accepted, its nonce not complete */
+    uint32_t nonce_length;
+    uint8_t nonce[ATOLL_NONCE_BYTES];
+    uint8_t nonce_got[ATOLL_NONCE_BYTES];
+    char path[128];
+    /* Written by the client's thread only. */
+    _Atomic uint64_t calls_inline;
+    _Atomic uint64_t calls_refused;
+    atoll__queue_t queue;
+    atoll__stack_t logs_free;
+    _Atomic uint32_t log_links[ATOLL__LOGS_MAX];
+    atoll__node_t logs[ATOLL__LOGS_MAX];
+};
+
+atoll_status_t atoll__clients_open(void);
+atoll_status_t atoll__client_new(const char *folder, atoll_client_info_t *info);
+atoll_status_t atoll__client_attach(atoll__client_t *client);
+/* Claims the client for this thread; every OK is followed by atoll__client_leave. */
+atoll_status_t atoll__client_enter(uint32_t number, atoll__client_t **client);
+void atoll__client_leave(atoll__client_t *client);
+/* Marks it dead and cancels its calls; its memory comes back by atoll__clients_reclaim. */
+bool atoll__client_kill(atoll__client_t *client);
+/* Takes back dead clients that nobody holds any more; returns how many are still held. */
+uint32_t atoll__clients_reclaim(void);
+void atoll__clients_kill_all(void);
+atoll__client_t *atoll__client_at(uint32_t index);
+void atoll__client_wake(atoll__client_t *client);
+void atoll__clients_stats(atoll_stats_t *stats);
+
+/* ---- router.c, group.c -------------------------------------------------------------------- */
+
+typedef struct atoll__engine {
+    atoll_engine_t table;
+    void *context;
+    uint32_t number;
+    _Atomic uint32_t attached;
+    char *path;
+} atoll__engine_t;
+
+typedef struct atoll__route {
+    uint32_t engine;
+    uint32_t handle;
+    uint32_t group;
+} atoll__route_t;
+
+atoll_status_t atoll__router_open(void);
+atoll_status_t atoll__target_add(
+    uint32_t engine, uint32_t handle, uint32_t group, uint32_t *target);
+atoll_status_t atoll__target_remove(uint32_t target);
+/* Lock-free. False: no such target, or a stale one. */
+bool atoll__router_find(uint32_t target, atoll__route_t *route);
+void atoll__router_clear(void);
+uint32_t atoll__router_count(void);
+
+atoll_status_t atoll__groups_open(void);
+atoll_status_t atoll__group_add(const atoll_group_limits_t *limits, uint32_t *group);
+atoll_status_t atoll__group_set(uint32_t group, const atoll_group_limits_t *limits);
+atoll_status_t atoll__group_remove(uint32_t group);
+/* Budget of a call in microseconds: what the frame asks for, at most the group's. */
+uint32_t atoll__group_budget(uint32_t group, uint32_t asked_us);
+/* OK: the call may run. PENDING: it waits and belongs to the group. Else it is refused. */
+atoll_status_t atoll__group_enter(uint32_t group, atoll__call_t *call);
+/* The place of an ended call goes to the next one that waits. */
+void atoll__group_leave(uint32_t group);
+/* Takes a waiting call out; false when it does not wait any more. */
+bool atoll__group_withdraw(atoll__call_t *call);
+/* Ends waiting calls whose deadline is over. */
+void atoll__groups_expire(uint64_t now_ns);
+void atoll__groups_clear(void);
+uint32_t atoll__groups_queued(void);
+uint64_t atoll__groups_queued_ever(void);
+
+/* ---- engine.c, blob.c --------------------------------------------------------------------- */
+
+extern const atoll_host_t atoll__host;
+atoll_status_t atoll__engine_load(
+    const uint8_t *path, uint32_t path_length, const uint8_t *config, uint32_t config_length,
+    uint32_t *number);
+/* The engine of that number, NULL when there is none. */
+atoll__engine_t *atoll__engine_at(uint32_t number);
+void atoll__engines_close(void);
+
+atoll_status_t atoll__blob_put(
+    uint32_t client, const uint8_t *bytes, uint32_t length, uint32_t *blob);
+atoll_status_t atoll__blob_take(uint32_t client, uint32_t blob, uint8_t **bytes, uint64_t *length);
+void atoll__blob_free(uint8_t *bytes, uint64_t length);
+void atoll__blobs_drop(uint32_t client);
+
+/* ---- call.c, lifecycle.c, submit.c, stream.c ---------------------------------------------- */
+
+typedef enum atoll__state {
+    ATOLL__FREE = 0,
+    ATOLL__INLINE = 1,   /* inside atoll_submit */
+    ATOLL__QUEUED = 2,   /* waits in its group */
+    ATOLL__STARTING = 3, /* left the queue, inside call_start on any thread */
+    ATOLL__RUNNING = 4,  /* migrated: the engine's workers have it */
+    ATOLL__ENDED = 5,    /* replied inside atoll_submit */
+    ATOLL__DONE = 6      /* replied, its REPLY is in the queue or reaped */
+} atoll__state_t;
+
+typedef struct atoll__chunk {
+    uint32_t slot;
+    uint32_t offset;
+    uint32_t length;
+    uint32_t flags;
+} atoll__chunk_t;
+
+struct atoll__call {
+    /* generation:32 | state:8 | references:24, so that each change is checked against all three.
+     * References: one for the engine's side, one for each event in the queue, one for each thread
+     * that looks at the call by its ticket. At zero the call is recycled. */
+    _Alignas(64) _Atomic uint64_t word;
+    /* Who may use engine_state: the engine until its reply, the starter until call_start has
+     * returned, threads inside call_cancel, call_chunk or call_credit. At zero: state_free. */
+    _Atomic uint32_t uses;
+    _Atomic uint32_t cancel_wanted;
+    _Atomic uint32_t cancel_sent;
+    uint32_t ticket;
+    uint32_t client_number;
+    uint32_t slot;
+    uint32_t group;
+    uint16_t frame_flags;
+    bool counted;   /* in client->calls */
+    bool permitted; /* holds a place in its group */
+    atoll__client_t *client;
+    atoll__engine_t *engine;
+    void *engine_state;
+    uint64_t started_ns;
+    atoll_request_t request;
+    atoll_event_t ended;         /* ENDED: the event for the client's area */
+    atoll__call_t *queue_next;   /* group's lock */
+    atoll__call_t *queue_before; /* group's lock */
+    _Atomic uint32_t logs_lost;
+    /* Request body. */
+    _Atomic uint32_t in_window; /* chunks sent and not credited */
+    _Atomic uint32_t in_tail;   /* written by the client's thread */
+    _Atomic uint32_t in_head;   /* written by whoever delivers */
+    _Atomic uint32_t in_delivering;
+    bool in_over; /* client's thread */
+    atoll__chunk_t in_pending[ATOLL_STREAM_WINDOW];
+    _Atomic uint32_t in_held[ATOLL__CHUNKS_HELD_MAX];
+    _Atomic uint32_t credit_pending;
+    /* Response body. */
+    _Atomic uint32_t out_window; /* chunks written and not acknowledged */
+    _Atomic uint32_t out_number;
+    _Atomic uint32_t out_head_sent;
+    _Atomic uint32_t out_starved; /* an event found no slot: call_credit is owed */
+    uint32_t out_reaped; /* client's thread */
+    uint32_t out_acked;  /* client's thread */
+    atoll__node_t reply_node;
+    atoll__node_t head_node;
+    atoll__node_t credit_node;
+    atoll__node_t body_nodes[ATOLL_STREAM_WINDOW];
+};
+
+atoll_status_t atoll__calls_open(uint32_t calls_max);
+uint32_t atoll__calls_max(void);
+/* A call that is not visible yet; atoll__call_publish makes it so. NULL: all tickets are in use. */
+atoll__call_t *atoll__call_new(void);
+void atoll__call_publish(atoll__call_t *call);
+/* Where a call of that ticket would be, whether the ticket is fresh or not; NULL: nowhere. */
+atoll__call_t *atoll__call_of(uint32_t ticket);
+atoll__call_t *atoll__call_acquire(uint32_t ticket);
+/* Calls act for each call that has not ended, of one client or (0) of all. */
+void atoll__calls_each(uint32_t client, void (*act)(atoll__call_t *call));
+void atoll__call_retain(atoll__call_t *call);
+void atoll__call_release(atoll__call_t *call);
+atoll__state_t atoll__call_state(const atoll__call_t *call);
+/* Moves a call of that ticket from one of the states in mask (bit 1 << state) to another; returns
+ * the state it had, ATOLL__FREE when it was none of them. */
+atoll__state_t atoll__call_move(
+    atoll__call_t *call, uint32_t ticket, uint32_t mask, atoll__state_t to);
+bool atoll__call_use(atoll__call_t *call);
+void atoll__call_unuse(atoll__call_t *call);
+void atoll__call_count(atoll__call_t *call);
+atoll_status_t atoll__call_submit(atoll__client_t *client, uint32_t slot);
+/* Runs call_start and sorts out how it went; the caller holds a use of its own. */
+void atoll__call_start(atoll__call_t *call, uint32_t ticket);
+/* Runs a call that left the queue. */
+void atoll__call_start_queued(atoll__call_t *call);
+void atoll__call_cancel(atoll__call_t *call);
+/* Ends a call that the caller moved to DONE or ENDED. */
+void atoll__call_finish(
+    atoll__call_t *call, atoll__state_t end, atoll_status_t status, uint32_t flags,
+    const uint8_t *bytes, uint32_t length);
+void atoll__calls_cancel(uint32_t client);
+/* Ends what engines that are closed did not answer. */
+void atoll__calls_abandon(void);
+uint64_t atoll__calls_migrated(void);
+
+atoll_status_t atoll__host_migrate(void *handle);
+void atoll__host_reply(
+    void *handle, uint32_t status, uint32_t flags, const uint8_t *bytes, uint32_t length);
+
+atoll_status_t atoll__stream_send(atoll__client_t *client, uint32_t ticket, uint32_t slot);
+atoll_status_t atoll__stream_credit(atoll__client_t *client, uint32_t ticket, uint32_t chunks);
+void atoll__stream_deliver(atoll__call_t *call);
+void atoll__stream_reset(atoll__call_t *call);
+void atoll__stream_release(atoll__call_t *call);
+/* Owed call_credit of calls that found no slot. */
+void atoll__streams_retry(void);
+uint32_t atoll__streams_starved(void);
+atoll_status_t atoll__host_event(
+    void *handle, uint32_t kind, uint32_t flags, const uint8_t *bytes, uint32_t length);
+void atoll__host_chunk_free(void *handle, uint32_t chunk);
+
+/* ---- warden.c, library.c, error.c --------------------------------------------------------- */
+
+atoll_status_t atoll__warden_start(void);
+void atoll__warden_stop(void);
+/* There is something new to watch. */
+void atoll__warden_poke(void);
+/* A call was queued or starved: the warden must look again without being poked each time. */
+void atoll__warden_tick(void);
+
+atoll_status_t atoll__library_open(
+    const uint8_t *config, uint32_t config_length, atoll_arena_info_t *info);
+atoll_status_t atoll__library_close(void);
+bool atoll__library_running(void);
+/* The folder of the wake sockets. */
+const char *atoll__library_folder(void);
+void atoll__library_lock(void);
+void atoll__library_unlock(void);
+/* A thread ended without closing what it opened. */
+void atoll__library_abandon(uint32_t opens);
+
+typedef struct atoll__thread {
+    uint32_t opens;
+    const char *fixed; /* set: the message, else buffer */
+    char buffer[512];
+} atoll__thread_t;
+
+atoll__thread_t *atoll__thread(void);
+/* Keeps a message for atoll_error_text and returns the status. */
+atoll_status_t atoll__fail(atoll_status_t status, const char *fixed);
+__attribute__((format(printf, 2, 3))) atoll_status_t atoll__failf(
+    atoll_status_t status, const char *format, ...);
+uint32_t atoll__error_text(uint8_t *text, uint32_t capacity);
+
+extern _Atomic uint64_t atoll__wakes;
+extern _Atomic uint64_t atoll__events;
+extern _Atomic uint64_t atoll__logs_lost;
+
+#endif

@@ -1,0 +1,208 @@
+/* The library as a whole: open, close, configuration.
+ *
+ * Owns: the count of users and the order of starting and stopping. Must not know how calls work. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define ARENA_BYTES_DEFAULT (256u << 20)
+#define ARENA_BYTES_MIN (4u << 20)
+#define ARENA_BYTES_MAX (64ull << 30)
+#define CALLS_MAX_DEFAULT 16384u
+#define CALLS_MAX_MIN 16u
+#define CALLS_MAX_MAX 65536u
+#define FOLDER_BYTES 96u
+
+typedef struct config {
+    uint64_t arena_bytes;
+    uint64_t calls_max;
+    char runtime_dir[FOLDER_BYTES];
+} config_t;
+
+static struct {
+    pthread_mutex_t lock;
+    bool configured;
+    uint32_t users;
+    _Atomic uint32_t running;
+    config_t config;
+    char folder[FOLDER_BYTES];
+} library = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void atoll__library_lock(void) {
+    (void)pthread_mutex_lock(&library.lock);
+}
+
+void atoll__library_unlock(void) {
+    (void)pthread_mutex_unlock(&library.lock);
+}
+
+bool atoll__library_running(void) {
+    return atomic_load_explicit(&library.running, memory_order_acquire) != 0;
+}
+
+const char *atoll__library_folder(void) {
+    return library.folder;
+}
+
+static bool parse_number(const char *text, size_t length, uint64_t *number) {
+    uint64_t value = 0;
+    if (length == 0 || length > 15) return false;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9') return false;
+        value = value * 10 + (uint64_t)(text[i] - '0');
+    }
+    *number = value;
+    return true;
+}
+
+static bool is_key(const char *line, size_t length, const char *key) {
+    return strlen(key) == length && memcmp(line, key, length) == 0;
+}
+
+static atoll_status_t parse_line(config_t *config, const char *line, size_t length) {
+    const char *equals = memchr(line, '=', length);
+    if (equals == NULL)
+        return atoll__failf(
+            ATOLL_INVALID_ARGUMENT, "Cannot open: \"%.*s\" is not key=value", (int)length, line);
+    size_t key = (size_t)(equals - line);
+    const char *value = equals + 1;
+    size_t rest = length - key - 1;
+    bool valid;
+    if (is_key(line, key, "arena_bytes")) {
+        valid = parse_number(value, rest, &config->arena_bytes) &&
+                config->arena_bytes >= ARENA_BYTES_MIN && config->arena_bytes <= ARENA_BYTES_MAX;
+    } else if (is_key(line, key, "calls_max")) {
+        valid = parse_number(value, rest, &config->calls_max) &&
+                config->calls_max >= CALLS_MAX_MIN && config->calls_max <= CALLS_MAX_MAX;
+    } else if (is_key(line, key, "runtime_dir")) {
+        valid = rest > 0 && rest < FOLDER_BYTES && value[0] == '/';
+        if (valid) {
+            memcpy(config->runtime_dir, value, rest);
+            config->runtime_dir[rest] = '\0';
+        }
+    } else {
+        return atoll__failf(
+            ATOLL_INVALID_ARGUMENT,
+            "Cannot open: unknown key \"%.*s\"; known are arena_bytes, calls_max, runtime_dir",
+            (int)key, line);
+    }
+    if (valid) return ATOLL_OK;
+    return atoll__failf(
+        ATOLL_INVALID_ARGUMENT, "Cannot open: \"%.*s\" is out of range", (int)length, line);
+}
+
+static atoll_status_t parse(config_t *config, const char *text, size_t length) {
+    while (length > 0) {
+        const char *end = memchr(text, '\n', length);
+        size_t line = end == NULL ? length : (size_t)(end - text);
+        atoll_status_t status = line == 0 ? ATOLL_OK : parse_line(config, text, line);
+        if (status != ATOLL_OK) return status;
+        if (end == NULL) break;
+        text += line + 1;
+        length -= line + 1;
+    }
+    return ATOLL_OK;
+}
+
+/* Reserves what stays until the process ends. Needs the lock. */
+static atoll_status_t configure(const uint8_t *text, uint32_t length) {
+    config_t config = {.arena_bytes = ARENA_BYTES_DEFAULT, .calls_max = CALLS_MAX_DEFAULT};
+    atoll_status_t status = parse(&config, (const char *)text, length);
+    if (status == ATOLL_OK) status = atoll__arena_open(config.arena_bytes);
+    if (status == ATOLL_OK) status = atoll__calls_open((uint32_t)config.calls_max);
+    if (status == ATOLL_OK) status = atoll__clients_open();
+    if (status == ATOLL_OK) status = atoll__router_open();
+    if (status == ATOLL_OK) status = atoll__groups_open();
+    if (status != ATOLL_OK) return status;
+    library.config = config;
+    library.configured = true;
+    return ATOLL_OK;
+}
+
+/* Needs the lock. */
+static atoll_status_t start(void) {
+    const char *base = library.config.runtime_dir;
+    if (base[0] == '\0') base = atoll__prim_folder_base();
+    if (atoll__prim_folder_make(base, library.folder, sizeof library.folder) != 0) {
+        library.folder[0] = '\0';
+        return atoll__failf(
+            ATOLL_IO, "Cannot open: no folder in \"%s\": %s", base, strerror(errno));
+    }
+    atoll_status_t status = atoll__warden_start();
+    if (status != ATOLL_OK) {
+        atoll__prim_folder_remove(library.folder);
+        library.folder[0] = '\0';
+        return status;
+    }
+    atomic_store(&library.running, 1);
+    return ATOLL_OK;
+}
+
+atoll_status_t atoll__library_open(
+    const uint8_t *config, uint32_t config_length, atoll_arena_info_t *info) {
+    atoll__thread_t *thread = atoll__thread();
+    if (thread == NULL) return ATOLL_NO_MEMORY;
+    atoll_status_t status = ATOLL_OK;
+    atoll__library_lock();
+    if (!library.configured) status = configure(config, config_length);
+    if (status == ATOLL_OK && !atoll__library_running()) status = start();
+    if (status == ATOLL_OK) {
+        library.users++;
+        thread->opens++;
+        *info = (atoll_arena_info_t){
+            .base = (uint64_t)(uintptr_t)atoll__arena_base(),
+            .size = atoll__arena_size(),
+            .clients_max = ATOLL__CLIENTS_MAX,
+            .calls_max = atoll__calls_max(),
+            .payload_bytes_max = atoll__arena_payload_max(),
+            .users = library.users,
+        };
+    }
+    atoll__library_unlock();
+    return status;
+}
+
+/* Needs the lock. */
+static void stop(void) {
+    /* Intake first: who enters from here on is refused. */
+    atomic_store(&library.running, 0);
+    atoll__clients_kill_all();
+    atoll__engines_close();
+    atoll__calls_abandon();
+    atoll__warden_stop();
+    /* A thread may still be inside a function of its client, on its way out. */
+    while (atoll__clients_reclaim() > 0) atoll__prim_pause();
+    atoll__router_clear();
+    atoll__groups_clear();
+    atoll__prim_folder_remove(library.folder);
+    library.folder[0] = '\0';
+}
+
+atoll_status_t atoll__library_close(void) {
+    atoll__thread_t *thread = atoll__thread();
+    atoll_status_t status = ATOLL_OK;
+    atoll__library_lock();
+    if (library.users == 0) {
+        status = atoll__fail(ATOLL_CLOSED, "Cannot close: the library is not open");
+    } else {
+        if (thread != NULL && thread->opens > 0) thread->opens--;
+        if (--library.users == 0) stop();
+    }
+    atoll__library_unlock();
+    return status;
+}
+
+void atoll__library_abandon(uint32_t opens) {
+    atoll__library_lock();
+    library.users -= opens < library.users ? opens : library.users;
+    /* The last one to go leaves the library running: engines must not be closed on a thread that
+     * is being torn down. The next atoll_open finds it as it is. */
+    atoll__library_unlock();
+}
+
+/* A process that ends without atoll_close leaves no folder behind. */
+__attribute__((destructor)) static void folder_remove(void) {
+    if (library.folder[0] != '\0') atoll__prim_folder_remove(library.folder);
+}

@@ -1,0 +1,305 @@
+/* Bodies: chunks of a request on their way to the engine, chunks of a response on their way back.
+ *
+ * Owns: the window of each direction. Must not know what HTTP is. Chunks that arrive while a call
+ * waits in its group are kept and handed over, in order, once the engine has the call. */
+#include "internal.h"
+
+static _Atomic uint32_t starved;
+
+void atoll__stream_reset(atoll__call_t *call) {
+    _Atomic uint32_t *zero[] = {
+        &call->in_window,      &call->in_tail,    &call->in_head,    &call->in_delivering,
+        &call->credit_pending, &call->out_window, &call->out_number, &call->out_head_sent,
+        &call->out_starved,
+    };
+    for (size_t i = 0; i < sizeof zero / sizeof zero[0]; i++)
+        atomic_store_explicit(zero[i], 0, memory_order_relaxed);
+    for (size_t i = 0; i < ATOLL__CHUNKS_HELD_MAX; i++)
+        atomic_store_explicit(&call->in_held[i], 0, memory_order_relaxed);
+    call->in_over = (call->frame_flags & ATOLL_FLAG_END) != 0;
+    call->out_reaped = 0;
+    call->out_acked = 0;
+}
+
+/* What the engine never took or never gave back, when nobody refers to the call any more. */
+void atoll__stream_release(atoll__call_t *call) {
+    uint32_t tail = atomic_load_explicit(&call->in_tail, memory_order_relaxed);
+    uint32_t head = atomic_load_explicit(&call->in_head, memory_order_relaxed);
+    for (; head != tail; head++) {
+        uint32_t slot = call->in_pending[head % ATOLL_STREAM_WINDOW].slot;
+        (void)atoll__slot_free(call->client_number, slot, ATOLL__HOLD_LIBRARY);
+    }
+    for (size_t i = 0; i < ATOLL__CHUNKS_HELD_MAX; i++) {
+        uint32_t slot = atomic_load_explicit(&call->in_held[i], memory_order_relaxed);
+        if (slot != 0) (void)atoll__slot_free(call->client_number, slot, ATOLL__HOLD_LIBRARY);
+    }
+    if (atomic_load(&call->out_starved) != 0) atomic_fetch_sub(&starved, 1);
+}
+
+/* ---- request ---- */
+
+/* The engine took chunks: the client may send as many more. One event stands for all credit that
+ * was not reaped yet. */
+static void credit_client(atoll__call_t *call, uint32_t chunks) {
+    uint32_t window = atomic_load(&call->in_window);
+    uint32_t given;
+    do {
+        given = chunks < window ? chunks : window;
+        if (given == 0) return;
+    } while (!atomic_compare_exchange_weak(&call->in_window, &window, window - given));
+    /* SYNC POINT: credit-merge; paired with the exchange when the event is reaped. */
+    if (atomic_fetch_add_explicit(&call->credit_pending, given, memory_order_acq_rel) != 0) return;
+    call->credit_node.call = call;
+    call->credit_node.event = (atoll_event_t){.kind = ATOLL_KIND_CREDIT, .ticket = call->ticket};
+    atoll__event_push(call->client, &call->credit_node);
+}
+
+static bool chunk_drop(atoll__call_t *call, uint32_t slot) {
+    for (size_t i = 0; i < ATOLL__CHUNKS_HELD_MAX; i++) {
+        uint32_t expected = slot;
+        if (atomic_compare_exchange_strong(&call->in_held[i], &expected, 0))
+            return atoll__slot_free(call->client_number, slot, ATOLL__HOLD_LIBRARY);
+    }
+    return false;
+}
+
+/* Hands the next chunk to the engine; false when there is none or it cannot be taken now. */
+static bool deliver_one(atoll__call_t *call) {
+    uint32_t head = atomic_load_explicit(&call->in_head, memory_order_relaxed);
+    /* SYNC POINT: chunk-sent, the deliverer's end. */
+    if (head == atomic_load_explicit(&call->in_tail, memory_order_acquire)) return false;
+    if (atoll__call_state(call) != ATOLL__RUNNING) return false;
+    size_t place = 0;
+    while (place < ATOLL__CHUNKS_HELD_MAX && atomic_load(&call->in_held[place]) != 0) place++;
+    if (place == ATOLL__CHUNKS_HELD_MAX || !atoll__call_use(call)) return false;
+    atoll__chunk_t chunk = call->in_pending[head % ATOLL_STREAM_WINDOW];
+    atomic_store(&call->in_held[place], chunk.slot);
+    atomic_store_explicit(&call->in_head, head + 1, memory_order_release);
+    atoll_status_t status = ATOLL_UNSUPPORTED;
+    if (call->engine_state != NULL)
+        status = call->engine->table.call_chunk(
+            call->engine->context, call->engine_state, chunk.slot,
+            atoll__slot_bytes(chunk.slot) + chunk.offset, chunk.length, chunk.flags);
+    atoll__call_unuse(call);
+    if (status != ATOLL_OK) {
+        /* The guest does not want its body: the client goes on as if it had been read. */
+        (void)chunk_drop(call, chunk.slot);
+        if (atoll__call_state(call) == ATOLL__RUNNING) credit_client(call, 1);
+    }
+    return true;
+}
+
+/* One thread at a time delivers; whoever comes meanwhile, even from inside call_chunk, only says
+ * that there is more to do. The caller holds a reference. */
+void atoll__stream_deliver(atoll__call_t *call) {
+    uint32_t seen = atomic_fetch_add(&call->in_delivering, 1) + 1;
+    if (seen != 1) return;
+    do {
+        seen = atomic_load(&call->in_delivering);
+        while (deliver_one(call)) {
+        }
+    } while (atomic_fetch_sub(&call->in_delivering, seen) != seen);
+}
+
+static atoll_status_t chunk_read(uint32_t slot, atoll__chunk_t *chunk) {
+    atoll_frame_t frame;
+    atoll_status_t status =
+        atoll__frame_read(atoll__slot_bytes(slot), atoll__slot_capacity(slot), &frame);
+    if (status != ATOLL_OK) return status;
+    if (frame.kind != ATOLL_KIND_BODY)
+        return atoll__fail(ATOLL_INVALID_FRAME, "Cannot send: the frame is not a BODY");
+    if (frame.payload_length > ATOLL_CHUNK_BYTES_MAX)
+        return atoll__fail(ATOLL_INVALID_FRAME, "Cannot send: the chunk is too large");
+    *chunk = (atoll__chunk_t){
+        .slot = slot,
+        .offset = atoll__frame_payload_offset(&frame),
+        .length = frame.payload_length,
+        .flags = frame.flags,
+    };
+    return ATOLL_OK;
+}
+
+static atoll_status_t chunk_send(atoll__call_t *call, uint32_t slot) {
+    atoll__state_t state = atoll__call_state(call);
+    if (state == ATOLL__DONE)
+        return atoll__fail(ATOLL_NOT_FOUND, "Cannot send: the call has ended");
+    if (call->request.kind != ATOLL_KIND_HTTP)
+        return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot send: the call takes no body");
+    if (call->in_over)
+        return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot send: the body is complete");
+    uint32_t tail = atomic_load_explicit(&call->in_tail, memory_order_relaxed);
+    uint32_t head = atomic_load_explicit(&call->in_head, memory_order_acquire);
+    if (atomic_load(&call->in_window) >= ATOLL_STREAM_WINDOW || tail - head >= ATOLL_STREAM_WINDOW)
+        return ATOLL_WOULD_BLOCK;
+    uint32_t client = call->client_number;
+    if (!atoll__slot_move(client, slot, ATOLL__HOLD_CLIENT, ATOLL__HOLD_LIBRARY))
+        return atoll__fail(ATOLL_INVALID_FRAME, "Cannot send: not a slot of this client");
+    atoll__chunk_t chunk;
+    atoll_status_t status = chunk_read(slot, &chunk);
+    if (status != ATOLL_OK) {
+        (void)atoll__slot_move(client, slot, ATOLL__HOLD_LIBRARY, ATOLL__HOLD_CLIENT);
+        return status;
+    }
+    call->in_pending[tail % ATOLL_STREAM_WINDOW] = chunk;
+    call->in_over = (chunk.flags & ATOLL_FLAG_END) != 0;
+    atomic_fetch_add(&call->in_window, 1);
+    ATOLL__WINDOW();
+    /* SYNC POINT: chunk-sent; paired with deliver_one. */
+    atomic_store_explicit(&call->in_tail, tail + 1, memory_order_release);
+    atoll__stream_deliver(call);
+    return ATOLL_OK;
+}
+
+/* The client's call of that ticket, with a reference; NULL when there is none. */
+static atoll__call_t *own_call(atoll__client_t *client, uint32_t ticket) {
+    atoll__call_t *call = atoll__call_acquire(ticket);
+    if (call == NULL) return NULL;
+    if (call->client_number == atomic_load_explicit(&client->number, memory_order_relaxed))
+        return call;
+    atoll__call_release(call);
+    return NULL;
+}
+
+atoll_status_t atoll__stream_send(atoll__client_t *client, uint32_t ticket, uint32_t slot) {
+    atoll__call_t *call = own_call(client, ticket);
+    if (call == NULL) return atoll__fail(ATOLL_NOT_FOUND, "Cannot send: no such ticket");
+    atoll_status_t status = chunk_send(call, slot);
+    atoll__call_release(call);
+    return status;
+}
+
+void atoll__host_chunk_free(void *handle, uint32_t chunk) {
+    /* After the reply the core frees what is left: a late chunk_free finds nothing. */
+    atoll__call_t *call = atoll__call_acquire((uint32_t)(uintptr_t)handle);
+    if (call == NULL) return;
+    if (call->request.kind == ATOLL_KIND_HTTP && chunk != 0 && chunk_drop(call, chunk))
+        atoll__stream_deliver(call);
+    atoll__call_release(call);
+}
+
+/* ---- response ---- */
+
+static void credit_engine(atoll__call_t *call, uint32_t chunks) {
+    if (atoll__call_state(call) != ATOLL__RUNNING || !atoll__call_use(call)) return;
+    if (call->engine_state != NULL)
+        call->engine->table.call_credit(call->engine->context, call->engine_state, chunks);
+    atoll__call_unuse(call);
+}
+
+atoll_status_t atoll__stream_credit(atoll__client_t *client, uint32_t ticket, uint32_t chunks) {
+    atoll__call_t *call = own_call(client, ticket);
+    if (call == NULL) return atoll__fail(ATOLL_NOT_FOUND, "Cannot give credit: no such ticket");
+    atoll_status_t status = ATOLL_OK;
+    if (call->request.kind != ATOLL_KIND_HTTP) {
+        status = atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot give credit: the call has no body");
+    } else {
+        /* No more than was reaped: a chunk's event must have left the queue before it is reused. */
+        uint32_t most = call->out_reaped - call->out_acked;
+        if (chunks > most) chunks = most;
+        call->out_acked += chunks;
+        if (chunks > 0) {
+            atomic_fetch_sub(&call->out_window, chunks);
+            credit_engine(call, chunks);
+        }
+    }
+    atoll__call_release(call);
+    return status;
+}
+
+/* Takes a place in the window of the response. */
+static bool window_take(atoll__call_t *call) {
+    uint32_t window = atomic_load(&call->out_window);
+    do {
+        if (window >= ATOLL_STREAM_WINDOW) return false;
+    } while (!atomic_compare_exchange_weak(&call->out_window, &window, window + 1));
+    return true;
+}
+
+static atoll_status_t out_push(
+    atoll__call_t *call, uint32_t kind, uint32_t flags, const uint8_t *bytes, uint32_t length) {
+    uint32_t slot = atoll__slot_take(
+        call->client_number, ATOLL_FRAME_BYTES + length, ATOLL__HOLD_LIBRARY);
+    if (slot == 0) {
+        /* The warden makes the engine try again. */
+        if (atomic_exchange(&call->out_starved, 1) == 0) atomic_fetch_add(&starved, 1);
+        atoll__warden_tick();
+        return ATOLL_WOULD_BLOCK;
+    }
+    atoll_frame_t frame = {
+        .kind = (uint8_t)kind,
+        .flags = (uint16_t)(flags & (ATOLL_FLAG_END | ATOLL_FLAG_ENCODING)),
+        .request_id = call->request.request_id,
+        .payload_length = length,
+    };
+    atoll__frame_write(atoll__slot_bytes(slot), &frame, bytes);
+    atoll__node_t *node = &call->head_node;
+    if (kind == ATOLL_KIND_BODY)
+        node = &call->body_nodes[atomic_fetch_add(&call->out_number, 1) % ATOLL_STREAM_WINDOW];
+    node->call = call;
+    node->event = (atoll_event_t){
+        .kind = kind,
+        .ticket = call->ticket,
+        .slot = slot,
+        .length = length,
+        .flags = frame.flags,
+    };
+    atoll__event_push(call->client, node);
+    return ATOLL_OK;
+}
+
+static atoll_status_t out_event(
+    atoll__call_t *call, uint32_t kind, uint32_t flags, const uint8_t *bytes, uint32_t length) {
+    if (call->request.kind != ATOLL_KIND_HTTP) return ATOLL_INVALID_ARGUMENT;
+    if (atoll__call_state(call) != ATOLL__RUNNING) return ATOLL_INVALID_ARGUMENT;
+    if (kind == ATOLL_KIND_HEAD) {
+        if (length > atoll__arena_payload_max()) return ATOLL_INVALID_ARGUMENT;
+        if (atomic_exchange(&call->out_head_sent, 1) != 0) return ATOLL_INVALID_ARGUMENT;
+        atoll_status_t status = out_push(call, kind, flags, bytes, length);
+        if (status != ATOLL_OK) atomic_store(&call->out_head_sent, 0);
+        return status;
+    }
+    if (length > ATOLL_CHUNK_BYTES_MAX) return ATOLL_INVALID_ARGUMENT;
+    if (atomic_load(&call->out_head_sent) == 0) return ATOLL_INVALID_ARGUMENT;
+    if (!window_take(call)) return ATOLL_WOULD_BLOCK;
+    atoll_status_t status = out_push(call, kind, flags, bytes, length);
+    if (status != ATOLL_OK) atomic_fetch_sub(&call->out_window, 1);
+    return status;
+}
+
+atoll_status_t atoll__host_event(
+    void *handle, uint32_t kind, uint32_t flags, const uint8_t *bytes, uint32_t length) {
+    atoll__call_t *call = atoll__call_acquire((uint32_t)(uintptr_t)handle);
+    if (call == NULL) return ATOLL_NOT_FOUND;
+    uint32_t state = 1u << atoll__call_state(call);
+    atoll_status_t status = ATOLL_OK;
+    if ((state & (1u << ATOLL__INLINE | 1u << ATOLL__STARTING | 1u << ATOLL__RUNNING)) == 0) {
+        status = ATOLL_NOT_FOUND;
+    } else if (atomic_load(&call->client->state) != ATOLL__CLIENT_OPEN) {
+        status = ATOLL_CANCELLED;
+    } else if (kind == ATOLL_KIND_LOG && length <= ATOLL_CHUNK_BYTES_MAX) {
+        atoll__event_log(call, flags, bytes, length);
+    } else if (kind == ATOLL_KIND_CREDIT) {
+        if (call->request.kind == ATOLL_KIND_HTTP) credit_client(call, length);
+    } else if (kind == ATOLL_KIND_HEAD || kind == ATOLL_KIND_BODY) {
+        status = out_event(call, kind, flags, bytes, length);
+    } else {
+        status = ATOLL_INVALID_ARGUMENT;
+    }
+    atoll__call_release(call);
+    return status;
+}
+
+static void retry(atoll__call_t *call) {
+    if (call->request.kind != ATOLL_KIND_HTTP) return;
+    if (atomic_exchange(&call->out_starved, 0) == 0) return;
+    atomic_fetch_sub(&starved, 1);
+    credit_engine(call, 1);
+}
+
+void atoll__streams_retry(void) {
+    if (atoll__streams_starved() > 0) atoll__calls_each(0, retry);
+}
+
+uint32_t atoll__streams_starved(void) {
+    return atomic_load(&starved);
+}

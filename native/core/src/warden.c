@@ -1,0 +1,87 @@
+/* The warden: the library's one thread.
+ *
+ * Owns: when dead clients are noticed and taken apart, when waiting calls expire, when starved
+ * streams try again. Must not know how any of these is done. It sleeps without a limit while there
+ * is nothing of the kind, and ticks while there is. */
+#include <errno.h>
+#include <string.h>
+
+#include "internal.h"
+
+#define TICK_MS 5
+#define IDLE_TICKS 20
+
+static struct {
+    uintptr_t thread;
+    int signal;
+    _Atomic uint32_t stopping;
+    _Atomic uint32_t ticking;
+} warden = {.signal = -1};
+
+void atoll__warden_poke(void) {
+    atoll__prim_signal_poke(warden.signal);
+}
+
+void atoll__warden_tick(void) {
+    /* SYNC POINT: tick-wanted. What there is to do was counted before; paired with tick-idle. */
+    if (atomic_load_explicit(&warden.ticking, memory_order_seq_cst) == 0) atoll__warden_poke();
+}
+
+static bool has_work(void) {
+    return atoll__groups_queued() > 0 || atoll__streams_starved() > 0;
+}
+
+/* Waits for hang-ups and kills who hung up. */
+static void watch(int timeout_ms) {
+    int descriptors[ATOLL__CLIENTS_MAX + 1];
+    bool hung_up[ATOLL__CLIENTS_MAX + 1];
+    uint32_t owners[ATOLL__CLIENTS_MAX + 1];
+    uint32_t count = 1;
+    descriptors[0] = warden.signal;
+    for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) {
+        atoll__client_t *client = atoll__client_at(i);
+        if (atomic_load(&client->state) != ATOLL__CLIENT_OPEN) continue;
+        int socket = atomic_load(&client->socket);
+        if (socket < 0) continue;
+        descriptors[count] = socket;
+        owners[count++] = i;
+    }
+    /* Sockets are closed by atoll__clients_reclaim alone, on this thread: none is closed now. */
+    atoll__prim_wait(descriptors, hung_up, count, timeout_ms);
+    if (hung_up[0]) atoll__prim_signal_clear(warden.signal);
+    for (uint32_t i = 1; i < count; i++)
+        if (hung_up[i]) (void)atoll__client_kill(atoll__client_at(owners[i]));
+}
+
+static void warden_main(void) {
+    uint32_t idle = 0;
+    while (atomic_load(&warden.stopping) == 0) {
+        uint32_t held = atoll__clients_reclaim();
+        atoll__groups_expire(atoll__prim_now_ns());
+        atoll__streams_retry();
+        bool busy = held > 0 || has_work();
+        idle = busy ? 0 : idle + 1;
+        /* Some ticks longer than needed, so that a busy group does not poke for each call. */
+        bool tick = idle < IDLE_TICKS;
+        /* SYNC POINT: tick-idle. Stored before the second look; paired with tick-wanted. */
+        atomic_store_explicit(&warden.ticking, tick ? 1 : 0, memory_order_seq_cst);
+        watch(tick || has_work() ? TICK_MS : -1);
+    }
+}
+
+atoll_status_t atoll__warden_start(void) {
+    if (warden.signal < 0) warden.signal = atoll__prim_signal_make();
+    if (warden.signal < 0)
+        return atoll__failf(ATOLL_IO, "Cannot open: eventfd: %s", strerror(errno));
+    atomic_store(&warden.stopping, 0);
+    atomic_store(&warden.ticking, 0);
+    if (atoll__prim_thread_start(&warden.thread, "atoll-warden", warden_main) != 0)
+        return atoll__failf(ATOLL_IO, "Cannot open: thread: %s", strerror(errno));
+    return ATOLL_OK;
+}
+
+void atoll__warden_stop(void) {
+    atomic_store(&warden.stopping, 1);
+    atoll__warden_poke();
+    atoll__prim_thread_join(warden.thread);
+}

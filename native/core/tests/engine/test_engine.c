@@ -1,0 +1,423 @@
+/* A small engine that exists to test the core, through the ABI only.
+ *
+ * Owns: behaviours, chosen by handle, that a real engine could show. Must not know the core's
+ * insides. CONTROL requests are words: see control(). */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "atoll.h"
+
+enum {
+    ECHO = 1,    /* replies the payload, inline */
+    PEND = 2,    /* replies the payload from a worker */
+    HOLD = 3,    /* waits for `release` or a cancel */
+    STREAM = 4,  /* HTTP: HEAD, then each request chunk back as a response chunk */
+    FORGET = 5,  /* says OK without a reply */
+    REFUSE = 6,  /* says TRAP without a reply */
+    GROW = 7,    /* replies as many bytes as the payload says */
+    LOGS = 8,    /* as many log lines as the payload says */
+    TWICE = 9,   /* replies twice */
+    QUICK = 10,  /* migrates and replies before call_start returns */
+    LAZY = 11,   /* like HOLD, but says PENDING without migrating */
+    DEAF = 12,   /* HTTP: refuses every chunk, held like HOLD */
+    BUDGET = 13, /* replies the budget it sees, in microseconds */
+    WRITER = 14, /* HTTP: writes as many full chunks as the payload says */
+    STUBBORN = 15 /* like HOLD, but a cancel does not end it */
+};
+
+typedef struct state {
+    void *call;
+    uint32_t behaviour;
+    atomic_uint ended;
+    atomic_uint holders; /* the core until state_free, a job, the held list */
+    struct state *next;  /* lock: queue or held list */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    uint32_t credits;
+    uint32_t chunk_first; /* lock: ring of chunks */
+    uint32_t chunk_count;
+    uint32_t chunks[8];
+    const uint8_t *chunk_bytes[8];
+    uint32_t chunk_lengths[8];
+    uint32_t chunk_flags[8];
+    bool cancelled;
+    uint32_t length;
+    uint8_t payload[];
+} state_t;
+
+static const atoll_host_t *host;
+static uint32_t number;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wanted = PTHREAD_COND_INITIALIZER;
+static state_t *jobs_first;
+static state_t *jobs_last;
+static state_t *held;
+static bool closing;
+static pthread_t workers[2];
+static atomic_uint states;
+static atomic_uint cancels;
+static atomic_uint control_inline;
+
+static void put(state_t *state) {
+    if (atomic_fetch_sub(&state->holders, 1) != 1) return;
+    pthread_mutex_destroy(&state->lock);
+    pthread_cond_destroy(&state->changed);
+    free(state);
+    atomic_fetch_sub(&states, 1);
+}
+
+static void end(state_t *state, uint32_t status, const uint8_t *bytes, uint32_t length) {
+    if (atomic_exchange(&state->ended, 1) != 0) return;
+    host->call_reply(state->call, status, 0, bytes, length);
+}
+
+static uint32_t number_in(const state_t *state) {
+    char text[16] = {0};
+    memcpy(text, state->payload, state->length < 15 ? state->length : 15);
+    return (uint32_t)strtoul(text, NULL, 10);
+}
+
+/* Takes the next chunk; waits for it. False: cancelled. */
+static bool chunk_next(state_t *state, uint32_t *place) {
+    pthread_mutex_lock(&state->lock);
+    while (state->chunk_count == 0 && !state->cancelled)
+        pthread_cond_wait(&state->changed, &state->lock);
+    bool got = !state->cancelled;
+    *place = state->chunk_first % 8;
+    if (got) {
+        state->chunk_first++;
+        state->chunk_count--;
+    }
+    pthread_mutex_unlock(&state->lock);
+    return got;
+}
+
+/* Sends an event, waiting for credit as often as need be. */
+static atoll_status_t event_send(
+    state_t *state, uint32_t kind, uint32_t flags, const uint8_t *bytes, uint32_t length) {
+    for (;;) {
+        pthread_mutex_lock(&state->lock);
+        uint32_t seen = state->credits;
+        pthread_mutex_unlock(&state->lock);
+        atoll_status_t status = host->call_event(state->call, kind, flags, bytes, length);
+        if (status != ATOLL_WOULD_BLOCK) return status;
+        pthread_mutex_lock(&state->lock);
+        while (state->credits == seen && !state->cancelled)
+            pthread_cond_wait(&state->changed, &state->lock);
+        bool cancelled = state->cancelled;
+        pthread_mutex_unlock(&state->lock);
+        if (cancelled) return ATOLL_CANCELLED;
+    }
+}
+
+static void stream(state_t *state) {
+    static const uint8_t head[] = "200\ncontent-type:text/plain\n\n";
+    uint32_t place;
+    bool over = event_send(state, ATOLL_KIND_HEAD, 0, head, sizeof head - 1) != ATOLL_OK;
+    while (!over && chunk_next(state, &place)) {
+        over = (state->chunk_flags[place] & ATOLL_FLAG_END) != 0;
+        if (state->chunk_lengths[place] > 0 &&
+            event_send(
+                state, ATOLL_KIND_BODY, 0, state->chunk_bytes[place],
+                state->chunk_lengths[place]) != ATOLL_OK)
+            break;
+        host->chunk_free(state->call, state->chunks[place]);
+        host->call_event(state->call, ATOLL_KIND_CREDIT, 0, NULL, 1);
+    }
+    end(state, over ? ATOLL_OK : ATOLL_CANCELLED, NULL, 0);
+}
+
+static void writer(state_t *state) {
+    static const uint8_t head[] = "200\n\n";
+    uint8_t *bytes = malloc(ATOLL_CHUNK_BYTES_MAX);
+    uint32_t count = number_in(state);
+    atoll_status_t status = event_send(state, ATOLL_KIND_HEAD, 0, head, sizeof head - 1);
+    for (uint32_t i = 0; bytes != NULL && status == ATOLL_OK && i < count; i++) {
+        memset(bytes, (int)(i & 0xFF), ATOLL_CHUNK_BYTES_MAX);
+        status = event_send(state, ATOLL_KIND_BODY, 0, bytes, ATOLL_CHUNK_BYTES_MAX);
+    }
+    free(bytes);
+    end(state, status, NULL, 0);
+}
+
+static void work(state_t *state) {
+    if (state->behaviour == STREAM)
+        stream(state);
+    else if (state->behaviour == WRITER)
+        writer(state);
+    else
+        end(state, ATOLL_OK, state->payload, state->length);
+}
+
+static void *worker_main(void *unused) {
+    (void)unused;
+    pthread_mutex_lock(&lock);
+    while (!closing || jobs_first != NULL) {
+        state_t *state = jobs_first;
+        if (state == NULL) {
+            pthread_cond_wait(&wanted, &lock);
+            continue;
+        }
+        jobs_first = state->next;
+        if (jobs_first == NULL) jobs_last = NULL;
+        pthread_mutex_unlock(&lock);
+        work(state);
+        put(state);
+        pthread_mutex_lock(&lock);
+    }
+    pthread_mutex_unlock(&lock);
+    return NULL;
+}
+
+static void job_add(state_t *state) {
+    atomic_fetch_add(&state->holders, 1);
+    pthread_mutex_lock(&lock);
+    state->next = NULL;
+    if (jobs_last != NULL)
+        jobs_last->next = state;
+    else
+        jobs_first = state;
+    jobs_last = state;
+    pthread_cond_signal(&wanted);
+    pthread_mutex_unlock(&lock);
+}
+
+static void held_add(state_t *state) {
+    atomic_fetch_add(&state->holders, 1);
+    pthread_mutex_lock(&lock);
+    state->next = held;
+    held = state;
+    pthread_mutex_unlock(&lock);
+}
+
+/* Ends up to `count` held calls. */
+static uint32_t held_release(uint32_t count, uint32_t status) {
+    uint32_t released = 0;
+    while (released < count) {
+        pthread_mutex_lock(&lock);
+        state_t *state = held;
+        if (state != NULL) held = state->next;
+        pthread_mutex_unlock(&lock);
+        if (state == NULL) break;
+        if (atomic_load(&state->ended) == 0) released++;
+        end(state, status, state->payload, state->length);
+        put(state);
+    }
+    return released;
+}
+
+/* `group C Q B`, `set G C Q B`, `ungroup G`, `target H G`, `untarget T`, `release N`, `states`,
+ * `cancels`, `blob B`: what each answers is a number. */
+static atoll_status_t control(void *call, const char *text, char *answer, size_t capacity) {
+    char word[16] = {0};
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    (void)sscanf(text, "%15s %u %u %u %u", word, &a, &b, &c, &d);
+    uint32_t result = 0;
+    atoll_status_t status = ATOLL_OK;
+    if (strcmp(word, "group") == 0) {
+        atoll_group_limits_t limits = {a, b, c, 0};
+        status = host->group_add(&limits, &result);
+    } else if (strcmp(word, "set") == 0) {
+        atoll_group_limits_t limits = {b, c, d, 0};
+        status = host->group_set(a, &limits);
+    } else if (strcmp(word, "ungroup") == 0) {
+        status = host->group_remove(a);
+    } else if (strcmp(word, "target") == 0) {
+        status = host->target_add(number, a, b, &result);
+    } else if (strcmp(word, "untarget") == 0) {
+        status = host->target_remove(a);
+    } else if (strcmp(word, "release") == 0) {
+        result = held_release(a, ATOLL_OK);
+    } else if (strcmp(word, "states") == 0) {
+        result = atomic_load(&states);
+    } else if (strcmp(word, "cancels") == 0) {
+        result = atomic_load(&cancels);
+    } else if (strcmp(word, "inlined") == 0) {
+        result = atomic_load(&control_inline);
+    } else if (strcmp(word, "blob") == 0) {
+        uint8_t *bytes = NULL;
+        uint64_t length = 0;
+        status = host->blob_take(call, a, &bytes, &length);
+        for (uint64_t i = 0; i < length; i++) result += bytes[i];
+        if (status == ATOLL_OK) host->blob_free(bytes, length);
+    } else {
+        status = ATOLL_INVALID_ARGUMENT;
+    }
+    (void)snprintf(answer, capacity, "%u", result);
+    return status;
+}
+
+static state_t *state_new(void *call, const atoll_request_t *request) {
+    state_t *state = calloc(1, sizeof *state + request->payload_length);
+    if (state == NULL) abort();
+    state->call = call;
+    state->behaviour = request->handle;
+    state->length = request->payload_length;
+    memcpy(state->payload, request->payload, request->payload_length);
+    atomic_store(&state->holders, 1);
+    pthread_mutex_init(&state->lock, NULL);
+    pthread_cond_init(&state->changed, NULL);
+    atomic_fetch_add(&states, 1);
+    return state;
+}
+
+static atoll_status_t start_control(void *call, const atoll_request_t *request) {
+    char text[128] = {0};
+    char answer[32];
+    if (request->inline_allowed != 0) atomic_fetch_add(&control_inline, 1);
+    uint32_t length = request->payload_length < 127 ? request->payload_length : 127;
+    memcpy(text, request->payload, length);
+    atoll_status_t status = control(call, text, answer, sizeof answer);
+    host->call_reply(call, status, 0, (uint8_t *)answer, (uint32_t)strlen(answer));
+    return ATOLL_OK;
+}
+
+static atoll_status_t start_here(void *call, const atoll_request_t *request) {
+    const uint8_t *payload = request->payload;
+    uint32_t length = request->payload_length;
+    char text[16] = {0};
+    memcpy(text, payload, length < 15 ? length : 15);
+    uint32_t count = (uint32_t)strtoul(text, NULL, 10);
+    if (request->handle == GROW) {
+        uint8_t *bytes = malloc(count + 1);
+        if (bytes == NULL) abort();
+        memset(bytes, 'g', count);
+        host->call_reply(call, ATOLL_OK, ATOLL_FLAG_JSON, bytes, count);
+        free(bytes);
+    } else if (request->handle == LOGS) {
+        for (uint32_t i = 0; i < count; i++) {
+            char line[32];
+            int size = snprintf(line, sizeof line, "line %u", i);
+            host->call_event(
+                call, ATOLL_KIND_LOG, i % 2 == 0 ? 0 : ATOLL_FLAG_STDERR, (uint8_t *)line,
+                (uint32_t)size);
+        }
+        host->call_reply(call, ATOLL_OK, 0, NULL, 0);
+    } else if (request->handle == BUDGET) {
+        char line[32];
+        int size = snprintf(line, sizeof line, "%u", request->inline_allowed);
+        host->call_reply(call, ATOLL_OK, 0, (uint8_t *)line, (uint32_t)size);
+    } else {
+        host->call_reply(call, ATOLL_OK, request->flags & ATOLL_FLAG_ENCODING, payload, length);
+        if (request->handle == TWICE) host->call_reply(call, ATOLL_TRAP, 0, NULL, 0);
+    }
+    return ATOLL_OK;
+}
+
+static atoll_status_t call_start(
+    void *engine, void *call, const atoll_request_t *request, void **stored) {
+    (void)engine;
+    if (request->kind == ATOLL_KIND_CONTROL) return start_control(call, request);
+    uint32_t behaviour = request->handle;
+    if (behaviour == FORGET) return ATOLL_OK;
+    if (behaviour == REFUSE) return ATOLL_TRAP;
+    bool holds = behaviour == HOLD || behaviour == DEAF || behaviour == STUBBORN;
+    bool waits = holds || behaviour == PEND || behaviour == STREAM || behaviour == QUICK ||
+                 behaviour == LAZY || behaviour == WRITER;
+    /* An echo that may not run here goes to a worker; the others are quick enough. */
+    if (!waits && (request->inline_allowed != 0 || behaviour != ECHO))
+        return start_here(call, request);
+    state_t *state = state_new(call, request);
+    *stored = state;
+    if (holds || behaviour == LAZY) held_add(state);
+    if (behaviour == LAZY) return ATOLL_PENDING;
+    atoll_status_t status = host->call_migrate(call);
+    if (behaviour == QUICK)
+        end(state, ATOLL_OK, state->payload, state->length);
+    else if (!holds)
+        job_add(state);
+    else if (status == ATOLL_CANCELLED)
+        end(state, ATOLL_CANCELLED, NULL, 0);
+    return ATOLL_PENDING;
+}
+
+static void call_cancel(void *engine, void *argument) {
+    (void)engine;
+    state_t *state = argument;
+    atomic_fetch_add(&cancels, 1);
+    pthread_mutex_lock(&state->lock);
+    state->cancelled = true;
+    pthread_cond_broadcast(&state->changed);
+    pthread_mutex_unlock(&state->lock);
+    uint32_t behaviour = state->behaviour;
+    if (behaviour != STREAM && behaviour != WRITER && behaviour != STUBBORN)
+        end(state, ATOLL_CANCELLED, NULL, 0);
+}
+
+static atoll_status_t call_chunk(
+    void *engine, void *argument, uint32_t chunk, const uint8_t *bytes, uint32_t length,
+    uint32_t flags) {
+    (void)engine;
+    state_t *state = argument;
+    if (state->behaviour != STREAM) return ATOLL_CLOSED;
+    pthread_mutex_lock(&state->lock);
+    uint32_t place = (state->chunk_first + state->chunk_count) % 8;
+    state->chunks[place] = chunk;
+    state->chunk_bytes[place] = bytes;
+    state->chunk_lengths[place] = length;
+    state->chunk_flags[place] = flags;
+    state->chunk_count++;
+    pthread_cond_broadcast(&state->changed);
+    pthread_mutex_unlock(&state->lock);
+    return ATOLL_OK;
+}
+
+static void call_credit(void *engine, void *argument, uint32_t chunks) {
+    (void)engine;
+    state_t *state = argument;
+    pthread_mutex_lock(&state->lock);
+    state->credits += chunks;
+    pthread_cond_broadcast(&state->changed);
+    pthread_mutex_unlock(&state->lock);
+}
+
+static void state_free(void *engine, void *argument) {
+    (void)engine;
+    put(argument);
+}
+
+static void engine_close(void *engine) {
+    (void)engine;
+    held_release(UINT32_MAX, ATOLL_CANCELLED);
+    pthread_mutex_lock(&lock);
+    closing = true;
+    pthread_cond_broadcast(&wanted);
+    pthread_mutex_unlock(&lock);
+    for (int i = 0; i < 2; i++) pthread_join(workers[i], NULL);
+    closing = false;
+}
+
+atoll_status_t atoll_engine_attach(
+    uint32_t abi_version, const atoll_host_t *table, uint32_t engine, const uint8_t *config,
+    uint32_t config_length, atoll_engine_t *offered, void **context, uint8_t *text,
+    uint32_t *text_length) {
+    if (abi_version != ATOLL_ABI_VERSION || table->abi_version != ATOLL_ABI_VERSION)
+        return ATOLL_VERSION;
+    if (config_length == 6 && memcmp(config, "refuse", 6) == 0) {
+        static const char why[] = "the configuration says so";
+        memcpy(text, why, sizeof why - 1);
+        *text_length = sizeof why - 1;
+        return ATOLL_INVALID_ARGUMENT;
+    }
+    host = table;
+    number = engine;
+    *context = &states;
+    *offered = (atoll_engine_t){
+        .abi_version = config_length == 3 && memcmp(config, "old", 3) == 0 ? 0
+                                                                           : ATOLL_ABI_VERSION,
+        .call_start = call_start,
+        .call_cancel = call_cancel,
+        .call_chunk = call_chunk,
+        .call_credit = call_credit,
+        .state_free = state_free,
+        .close = engine_close,
+    };
+    if (offered->abi_version == 0) return ATOLL_OK;
+    for (int i = 0; i < 2; i++)
+        if (pthread_create(&workers[i], NULL, worker_main, NULL) != 0) return ATOLL_IO;
+    return ATOLL_OK;
+}

@@ -1,0 +1,267 @@
+/* Checksums, frames, free lists and the arena. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+
+TEST(crc_vectors, "crc32c: vectors of RFC 3720 B.4") {
+    uint8_t bytes[32] = {0};
+    CHECK_EQUAL(atoll__crc32c(0, bytes, 32), 0x8A9136AAu);
+    memset(bytes, 0xFF, 32);
+    CHECK_EQUAL(atoll__crc32c(0, bytes, 32), 0x62A8AB43u);
+    for (uint8_t i = 0; i < 32; i++) bytes[i] = i;
+    CHECK_EQUAL(atoll__crc32c(0, bytes, 32), 0x46DD794Eu);
+    for (uint8_t i = 0; i < 32; i++) bytes[i] = (uint8_t)(31 - i);
+    CHECK_EQUAL(atoll__crc32c(0, bytes, 32), 0x113FDB5Cu);
+    CHECK_EQUAL(atoll__crc32c(0, "123456789", 9), 0xE3069283u);
+    CHECK_EQUAL(atoll__crc32c(0, NULL, 0), 0);
+}
+
+TEST(crc_same, "crc32c: table and instruction agree at each length and alignment") {
+    uint8_t bytes[160];
+    uint32_t seed = 1;
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        bytes[i] = (uint8_t)(seed >> 24);
+    }
+    for (size_t start = 0; start < 9; start++) {
+        for (size_t length = 0; length + start <= sizeof bytes; length++) {
+            uint32_t whole = atoll__crc32c(0, bytes + start, length);
+            CHECK_EQUAL(atoll__crc32c_table(0, bytes + start, length), whole);
+            size_t half = length / 2;
+            uint32_t parts = atoll__crc32c(0, bytes + start, half);
+            CHECK_EQUAL(atoll__crc32c(parts, bytes + start + half, length - half), whole);
+        }
+    }
+}
+
+static atoll_frame_t valid_frame(uint8_t *bytes, uint32_t flags) {
+    atoll_frame_t frame = {
+        .kind = ATOLL_KIND_CALL,
+        .flags = (uint16_t)flags,
+        .request_id = 9,
+        .target = 3,
+        .payload_length = 5,
+    };
+    atoll__frame_write(bytes, &frame, (const uint8_t *)"hello");
+    memcpy(&frame, bytes, sizeof frame);
+    return frame;
+}
+
+static atoll_status_t read_changed(atoll_frame_t frame, uint32_t capacity) {
+    uint8_t bytes[64];
+    (void)valid_frame(bytes, 0);
+    memcpy(bytes, &frame, sizeof frame);
+    return atoll__frame_read(bytes, capacity, &frame);
+}
+
+TEST(frame_refused, "A26: frames with a bad header are refused, field by field") {
+    uint8_t bytes[64];
+    atoll_frame_t good = valid_frame(bytes, 0);
+    CHECK_EQUAL(read_changed(good, 64), ATOLL_OK);
+    CHECK_EQUAL(read_changed(good, 37), ATOLL_OK);
+    CHECK_EQUAL(read_changed(good, 36), ATOLL_INVALID_FRAME);
+    CHECK_EQUAL(read_changed(good, 31), ATOLL_INVALID_FRAME);
+    CHECK_EQUAL(read_changed(good, 0), ATOLL_INVALID_FRAME);
+    atoll_frame_t bad = good;
+    bad.magic ^= 1;
+    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
+    bad = good;
+    bad.version = 2;
+    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
+    bad = good;
+    bad.kind = 0;
+    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
+    bad.kind = 9;
+    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
+    bad = good;
+    bad.flags = 0x8000;
+    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
+    bad = good;
+    bad.payload_length = 33;
+    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
+    bad.payload_length = UINT32_MAX;
+    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
+    bad = good;
+    bad.extension_words = UINT16_MAX;
+    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
+    bad.payload_length = UINT32_MAX;
+    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
+}
+
+TEST(frame_checked, "A26: each flipped bit of a checked frame is noticed") {
+    uint8_t bytes[64];
+    atoll_frame_t frame = valid_frame(bytes, ATOLL_FLAG_CHECKED);
+    CHECK_EQUAL(atoll__frame_read(bytes, 37, &frame), ATOLL_OK);
+    for (uint32_t bit = 0; bit < 37 * 8; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        atoll_status_t status = atoll__frame_read(bytes, 37, &frame);
+        /* Without the flag itself the frame is an unchecked one; that is the door's decision. */
+        bool flag = bit / 8 == 4 && bit % 8 == 0;
+        CHECK_EQUAL(status, flag ? ATOLL_OK : ATOLL_INVALID_FRAME);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+}
+
+TEST(frame_extensions, "frames with extensions are read, the payload behind them") {
+    uint8_t bytes[64];
+    atoll_frame_t frame = valid_frame(bytes, 0);
+    frame.extension_words = 2;
+    memcpy(bytes, &frame, sizeof frame);
+    CHECK_EQUAL(atoll__frame_read(bytes, 64, &frame), ATOLL_OK);
+    CHECK_EQUAL(atoll__frame_payload_offset(&frame), 48);
+}
+
+/* ---- free list ---- */
+
+#define STACK_ITEMS 8u
+#define STACK_ROUNDS 200000u
+
+static atoll__stack_t stack;
+static _Atomic uint32_t stack_links[STACK_ITEMS];
+static _Atomic uint32_t stack_owned[STACK_ITEMS];
+
+static void *stack_thread(void *unused) {
+    (void)unused;
+    for (uint32_t round = 0; round < STACK_ROUNDS; round++) {
+        uint32_t a = atoll__stack_pop(&stack, stack_links);
+        uint32_t b = atoll__stack_pop(&stack, stack_links);
+        if (a != ATOLL__STACK_EMPTY) CHECK_EQUAL(atomic_exchange(&stack_owned[a], 1), 0);
+        if (b != ATOLL__STACK_EMPTY) CHECK_EQUAL(atomic_exchange(&stack_owned[b], 1), 0);
+        /* Put back in the other order: a stale head would bring an item out twice. */
+        if (a != ATOLL__STACK_EMPTY) {
+            atomic_store(&stack_owned[a], 0);
+            atoll__stack_push(&stack, stack_links, a);
+        }
+        if (b != ATOLL__STACK_EMPTY) {
+            atomic_store(&stack_owned[b], 0);
+            atoll__stack_push(&stack, stack_links, b);
+        }
+    }
+    return NULL;
+}
+
+TEST(stack_aba, "free list: no item comes out twice under three threads (ABA)") {
+    for (uint32_t i = 0; i < STACK_ITEMS; i++) atoll__stack_push(&stack, stack_links, i);
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++)
+        CHECK(pthread_create(&threads[i], NULL, stack_thread, NULL) == 0);
+    for (int i = 0; i < 3; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    uint32_t left = 0;
+    while (atoll__stack_pop(&stack, stack_links) != ATOLL__STACK_EMPTY) left++;
+    CHECK_EQUAL(left, STACK_ITEMS);
+}
+
+TEST(stack_tag, "free list: a head that was popped and pushed again is not taken for the old one") {
+    atoll__stack_t list = {.head = 0};
+    _Atomic uint32_t links[3];
+    for (uint32_t i = 0; i < 3; i++) atoll__stack_push(&list, links, i);
+    /* What a thread remembers that is stopped in the middle of a pop: top 2, below it 1. */
+    uint64_t remembered = atomic_load(&list.head);
+    CHECK_EQUAL(atoll__stack_pop(&list, links), 2);
+    CHECK_EQUAL(atoll__stack_pop(&list, links), 1);
+    atoll__stack_push(&list, links, 2);
+    /* The top is 2 again, but 1 is taken: its exchange must fail. */
+    CHECK_EQUAL((uint32_t)atomic_load(&list.head), (uint32_t)remembered);
+    CHECK(!atomic_compare_exchange_strong(
+        &list.head, &remembered, atoll__stack_word(remembered, 1 + 1)));
+    CHECK_EQUAL(atoll__stack_pop(&list, links), 2);
+    CHECK_EQUAL(atoll__stack_pop(&list, links), 0);
+    CHECK_EQUAL(atoll__stack_pop(&list, links), ATOLL__STACK_EMPTY);
+}
+
+/* ---- arena ---- */
+
+TEST(arena_classes, "arena: a slot is of the smallest class that fits") {
+    peer_t peer = peer_open();
+    const uint32_t asked[] = {1, 64, 65, 256, 257, 4096, 4097, 16385, 65536, 65537, 1 << 20};
+    const uint32_t given[] = {
+        64, 64, 256, 256, 1024, 4096, 16384, 65536, 65536, 131072, 1 << 20};
+    uint32_t slots[11];
+    for (size_t i = 0; i < 11; i++) {
+        slots[i] = atoll_slot_take(peer.client, asked[i]);
+        CHECK(slots[i] != 0);
+        CHECK_EQUAL(atoll_slot_bytes(peer.client, slots[i]), given[i]);
+        memset(peer.base + (size_t)slots[i] * 64, (int)i + 1, given[i]);
+    }
+    for (size_t i = 0; i < 11; i++) {
+        CHECK_EQUAL(peer.base[(size_t)slots[i] * 64], i + 1);
+        CHECK_EQUAL(peer.base[(size_t)slots[i] * 64 + given[i] - 1], i + 1);
+        CHECK_EQUAL(atoll_slot_give(peer.client, slots[i]), ATOLL_OK);
+    }
+    CHECK_EQUAL(atoll_slot_take(peer.client, UINT32_MAX), 0);
+    CHECK_EQUAL(atoll_slot_take(peer.client, 0) != 0, 1);
+    peer_close(&peer);
+}
+
+TEST(arena_double, "A30: a slot given twice, forged or of another client is refused") {
+    peer_t peer = peer_open();
+    peer_t other = peer_join();
+    uint32_t slot = atoll_slot_take(peer.client, 1000);
+    CHECK_EQUAL(atoll_slot_give(other.client, slot), ATOLL_INVALID_FRAME);
+    CHECK_EQUAL(atoll_slot_bytes(other.client, slot), 0);
+    CHECK_EQUAL(atoll_submit(other.client, slot), ATOLL_INVALID_FRAME);
+    CHECK_EQUAL(atoll_slot_give(peer.client, slot), ATOLL_OK);
+    CHECK_EQUAL(atoll_slot_give(peer.client, slot), ATOLL_INVALID_FRAME);
+    const uint32_t forged[] = {0, 1, slot + 1, slot - 1, 1u << 19, UINT32_MAX};
+    for (size_t i = 0; i < sizeof forged / sizeof forged[0]; i++) {
+        CHECK_EQUAL(atoll_slot_give(peer.client, forged[i]), ATOLL_INVALID_FRAME);
+        CHECK_EQUAL(atoll_submit(peer.client, forged[i]), ATOLL_INVALID_FRAME);
+        CHECK_EQUAL(atoll_slot_bytes(peer.client, forged[i]), 0);
+    }
+    uint32_t area = (uint32_t)(((const uint8_t *)peer.submitted - peer.base) / 64);
+    CHECK_EQUAL(atoll_slot_give(peer.client, area), ATOLL_INVALID_FRAME);
+    CHECK_EQUAL(atoll_submit(peer.client, area), ATOLL_INVALID_FRAME);
+    peer_leave(&other);
+    peer_close(&peer);
+}
+
+static uint32_t take_all(peer_t *peer, uint32_t bytes, uint32_t *slots, uint32_t capacity) {
+    uint32_t count = 0;
+    while (count < capacity) {
+        slots[count] = atoll_slot_take(peer->client, bytes);
+        if (slots[count] == 0) break;
+        count++;
+    }
+    CHECK(count > 0 && count < capacity);
+    return count;
+}
+
+TEST(arena_full, "arena: full in one class, all of it serves another class afterwards") {
+    peer_t peer = peer_open();
+    uint32_t capacity = 600000;
+    uint32_t *slots = calloc(capacity, sizeof *slots);
+    CHECK(slots != NULL);
+    const uint32_t sizes[] = {64, 65536, 1024, 1 << 20, 16384, 64};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        uint32_t count = take_all(&peer, sizes[i], slots, capacity);
+        /* At least nine tenths of the 32 MiB, whatever class had it before. */
+        CHECK((uint64_t)count * sizes[i] > (30ull << 20));
+        CHECK_EQUAL(atoll_slot_take(peer.client, sizes[i]), 0);
+        for (uint32_t k = 0; k < count; k++)
+            CHECK_EQUAL(atoll_slot_give(peer.client, slots[k]), ATOLL_OK);
+    }
+    free(slots);
+    peer_close(&peer);
+}
+
+TEST(copy_in_out, "copying in and out keeps within the slot") {
+    peer_t peer = peer_open();
+    uint32_t slot = atoll_slot_take(peer.client, 100);
+    const uint8_t text[] = "abcdefgh";
+    uint8_t got[9] = {0};
+    CHECK_EQUAL(atoll_copy_in(peer.client, slot, text, 8), ATOLL_OK);
+    CHECK_EQUAL(atoll_copy_out(peer.client, slot, 2, got, 3), ATOLL_OK);
+    CHECK(memcmp(got, "cde", 3) == 0);
+    CHECK_EQUAL(atoll_copy_out(peer.client, slot, 250, got, 8), ATOLL_INVALID_ARGUMENT);
+    CHECK_EQUAL(atoll_copy_out(peer.client, slot, UINT32_MAX, got, 8), ATOLL_INVALID_ARGUMENT);
+    CHECK_EQUAL(atoll_copy_in(peer.client, slot, peer.base, 257), ATOLL_INVALID_ARGUMENT);
+    CHECK_EQUAL(atoll_copy_in(peer.client, slot, NULL, 1), ATOLL_INVALID_ARGUMENT);
+    CHECK_EQUAL(atoll_copy_in(peer.client, slot, NULL, 0), ATOLL_OK);
+    CHECK_EQUAL(atoll_copy_in(peer.client, slot + 1, text, 8), ATOLL_INVALID_FRAME);
+    uint32_t area = (uint32_t)(((const uint8_t *)peer.submitted - peer.base) / 64);
+    CHECK_EQUAL(atoll_copy_in(peer.client, area, text, 8), ATOLL_INVALID_FRAME);
+    CHECK_EQUAL(atoll_copy_out(peer.client, area, 0, got, 8), ATOLL_OK);
+    CHECK_EQUAL(atoll_slot_give(peer.client, slot), ATOLL_OK);
+    peer_close(&peer);
+}
