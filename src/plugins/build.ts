@@ -1,0 +1,181 @@
+/**
+ * The component of a plugin: read where it is ready, taken from the cache, or built.
+ *
+ * Owns: the cache of built components, `<cache>/plugins/<key>/component.wasm` with its digest, and
+ * that a half-written or changed file is never used. How each kind is built is in `build_*.ts`.
+ * Must not know what the component does.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { AtollError, toAtollError } from "../core/errors.ts";
+import { takeLock } from "../../native/build/lock.ts";
+import { sourceKey, witSources } from "./build_sources.ts";
+import type { FoundPlugin } from "./discovery.ts";
+import type { BuildSettings, Manifest } from "./manifest.ts";
+import { withWitDocs } from "./wit_docs.ts";
+
+export interface BuildOptions {
+  /** The root of the cache. */
+  readonly cacheDir: string;
+  /** One line on what is being done; not called when nothing is to be done. */
+  readonly onProgress?: (line: string) => void;
+}
+
+/** What a builder is told. */
+export interface BuildTask {
+  readonly id: string;
+  /** The plugin's folder, absolute. */
+  readonly folder: string;
+  readonly manifest: Manifest;
+  /** A folder that all builds share, for tools that keep state (cargo's target folder). */
+  readonly toolCache: string;
+  readonly report: (line: string) => void;
+}
+
+export interface ComponentBytes {
+  readonly bytes: Uint8Array;
+  /** `ready`: nothing to build; `cache`: built before; `built`: just now. */
+  readonly origin: "ready" | "cache" | "built";
+}
+
+/**
+ * The component of a plugin that was found.
+ * @throws AtollError build, with the last lines of what the tool said; io: it cannot be read
+ */
+export async function componentOf(
+  plugin: FoundPlugin,
+  options: BuildOptions,
+): Promise<ComponentBytes> {
+  const { manifest } = plugin;
+  if (manifest === null) return { bytes: readComponent(plugin.id, plugin.path), origin: "ready" };
+  if (manifest.component !== undefined) {
+    const path = join(plugin.path, manifest.component);
+    return { bytes: readComponent(plugin.id, path), origin: "ready" };
+  }
+  const build = manifest.build;
+  if (build === undefined) {
+    throw new AtollError("manifest", `Cannot build plugin "${plugin.id}": it has no build`);
+  }
+  const root = join(options.cacheDir, "plugins");
+  const key = sourceKey(plugin.path, manifest, build);
+  const folder = join(root, key);
+  const before = fromCache(folder);
+  if (before !== null) return { bytes: before, origin: "cache" };
+
+  mkdirSync(root, { recursive: true, mode: 0o700 });
+  const report = options.onProgress ?? (() => {});
+  // One build at a time: cargo's folder is shared, two crates may have one name, and a second
+  // process that wants the same component takes what the first one made.
+  const lock = await takeLock(
+    join(root, "build.lock"),
+    undefined,
+    (pid) => report(`waiting for process ${pid}, which is building plugins`),
+  );
+  try {
+    const meanwhile = fromCache(folder);
+    if (meanwhile !== null) return { bytes: meanwhile, origin: "cache" };
+    const toolCache = join(root, "tools");
+    const task: BuildTask = { id: plugin.id, folder: plugin.path, manifest, toolCache, report };
+    const built = await builders[build.kind](task);
+    requireComponent(plugin.id, built);
+    const world = "world" in build ? build.world : undefined;
+    const bytes = withWitDocs(built, witSources(plugin.path, build), world);
+    publish(join(root, keyAfter(key, plugin, manifest, build)), plugin.id, bytes);
+    return { bytes, origin: "built" };
+  } finally {
+    lock.release();
+  }
+}
+
+/**
+ * The key to keep a component under. A first cargo build writes `Cargo.lock` among the sources; when
+ * that is all that changed meanwhile, the component belongs to the sources with it.
+ */
+function keyAfter(
+  key: string,
+  plugin: FoundPlugin,
+  manifest: Manifest,
+  build: BuildSettings,
+): string {
+  if (build.kind !== "rust") return key;
+  const lock = join(manifest.source ?? ".", "Cargo.lock");
+  const unchanged = sourceKey(plugin.path, manifest, build, lock) === key;
+  return unchanged ? sourceKey(plugin.path, manifest, build) : key;
+}
+
+/** Loaded when needed: a start from the cache must not pay for a bundler. */
+const builders: Record<BuildSettings["kind"], (task: BuildTask) => Promise<Uint8Array>> = {
+  rust: async (task) => (await import("./build_rust.ts")).buildRust(task),
+  typescript: async (task) => (await import("./build_typescript.ts")).buildTypescript(task),
+  command: async (task) => (await import("./build_command.ts")).buildByCommand(task),
+};
+
+/** Formats what a tool printed into the error of a failed build. */
+export function buildFailure(
+  id: string,
+  what: string,
+  lines: readonly string[],
+  cause?: unknown,
+): AtollError {
+  const tail = lines.length === 0 ? "" : `\n${lines.map((line) => `  ${line}`).join("\n")}`;
+  const message = `Cannot build plugin "${id}": ${what}${tail}`;
+  return new AtollError("build", message, { plugin: id }, cause === undefined ? {} : { cause });
+}
+
+function readComponent(id: string, path: string): Uint8Array {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    const code = (cause as { code?: string }).code;
+    const reason = code === "ENOENT"
+      ? "there is no such file"
+      : code ?? toAtollError(cause).message;
+    throw new AtollError(
+      "io",
+      `Cannot load plugin "${id}": component "${path}": ${reason}`,
+      { plugin: id },
+      { cause },
+    );
+  }
+}
+
+/** The component model's preamble: magic, version 0x0d, layer 1. */
+const COMPONENT_PREAMBLE = [0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0];
+
+/** A build that made a core module or nothing at all must not end up in the cache. */
+function requireComponent(id: string, bytes: Uint8Array): void {
+  if (COMPONENT_PREAMBLE.every((byte, index) => bytes[index] === byte)) return;
+  throw buildFailure(id, "the build made something that is not a WebAssembly component", []);
+}
+
+const COMPONENT = "component.wasm";
+const DIGEST = "component.sha256";
+
+/** The component, when it is there and still what was built. A damaged one is removed. */
+function fromCache(folder: string): Uint8Array | null {
+  let bytes: Uint8Array;
+  let digest: string;
+  try {
+    digest = readFileSync(join(folder, DIGEST), "utf8").trim();
+    bytes = readFileSync(join(folder, COMPONENT));
+  } catch {
+    return null;
+  }
+  return sha256(bytes) === digest ? bytes : null;
+}
+
+/** Written beside and renamed: another process sees all of it or nothing. */
+function publish(folder: string, id: string, bytes: Uint8Array): void {
+  const draft = `${folder}.${randomUUID()}`;
+  mkdirSync(draft, { mode: 0o700 });
+  writeFileSync(join(draft, COMPONENT), bytes, { mode: 0o600 });
+  writeFileSync(join(draft, DIGEST), `${sha256(bytes)}\n`, { mode: 0o600 });
+  writeFileSync(join(draft, "plugin"), `${id}\n`, { mode: 0o600 });
+  rmSync(folder, { recursive: true, force: true });
+  renameSync(draft, folder);
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}

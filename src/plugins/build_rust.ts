@@ -1,0 +1,132 @@
+/**
+ * Builds a plugin written in Rust: cargo, target `wasm32-wasip2`, whose output is a component.
+ *
+ * Owns: the command line, adding the target through rustup, finding the artefact. Cargo's target
+ * folder is shared by all plugins, so that wit-bindgen is compiled once.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { AtollError } from "../core/errors.ts";
+import { runCommand } from "../../native/build/command.ts";
+import { buildFailure, type BuildTask } from "./build.ts";
+import type { RustBuild } from "../config/manifest_schema.ts";
+
+const TARGET = "wasm32-wasip2";
+const TAIL_LINES = 20;
+
+/** @throws AtollError unsupported: no cargo or no target; build: what the compiler said */
+export async function buildRust(task: BuildTask): Promise<Uint8Array> {
+  const build = task.manifest.build as RustBuild;
+  const folder = join(task.folder, task.manifest.source ?? ".");
+  if (!existsSync(join(folder, "Cargo.toml"))) {
+    throw buildFailure(task.id, `there is no Cargo.toml in "${folder}"`, []);
+  }
+  task.report(`building plugin ${task.id} (Rust)`);
+  const command = ["cargo", "build", "--release", "--target", TARGET, "--message-format"];
+  command.push("json-render-diagnostics", "--color", "never");
+  if (existsSync(join(folder, "Cargo.lock"))) command.push("--locked");
+  if (build.package !== undefined) command.push("--package", build.package);
+  if (build.features !== undefined) command.push("--features", build.features.join(","));
+  let result = await cargo(command, folder, task);
+  if (result.status !== 0 && lacksTarget(result.lines)) {
+    await addTarget(folder, task);
+    result = await cargo(command, folder, task);
+  }
+  if (result.status !== 0) throw buildFailure(task.id, "cargo failed", result.lines);
+  return readArtefact(task.id, folder, result.artefacts);
+}
+
+interface CargoResult {
+  readonly status: number;
+  /** The last lines for people. */
+  readonly lines: readonly string[];
+  readonly artefacts: readonly Artefact[];
+}
+
+/** One `compiler-artifact` message of cargo (The Cargo Book, External tools). */
+interface Artefact {
+  readonly manifest_path: string;
+  readonly filenames: readonly string[];
+}
+
+async function cargo(
+  command: readonly string[],
+  folder: string,
+  task: BuildTask,
+): Promise<CargoResult> {
+  const lines: string[] = [];
+  const artefacts: Artefact[] = [];
+  const onLine = (line: string) => {
+    if (line.startsWith('{"reason":')) {
+      const message = JSON.parse(line) as Artefact & { reason: string };
+      if (message.reason === "compiler-artifact") artefacts.push(message);
+      return;
+    }
+    lines.push(line);
+    if (lines.length > TAIL_LINES) lines.shift();
+    const crate = /^\s*Compiling (\S+) /.exec(line)?.[1];
+    if (crate !== undefined) task.report(`building plugin ${task.id}: compiling ${crate}`);
+  };
+  const result = await runCommand(command, {
+    cwd: folder,
+    env: { ...environment(), CARGO_TARGET_DIR: join(task.toolCache, "cargo") },
+    onLine,
+  });
+  // The shell's and env's status for a program that is not there (POSIX, 2.8.2).
+  if (result.status === 127) {
+    throw new AtollError(
+      "unsupported",
+      `Cannot build plugin "${task.id}": cargo is not installed; see https://rustup.rs`,
+      { plugin: task.id },
+    );
+  }
+  return { status: result.status, lines, artefacts };
+}
+
+/** rustc's words for a target whose standard library is not installed. */
+function lacksTarget(lines: readonly string[]): boolean {
+  return lines.some((line) => line.includes(TARGET) && line.includes("may not be installed")) ||
+    lines.some((line) => line.includes("can't find crate for `core`") || line.includes("E0463"));
+}
+
+async function addTarget(folder: string, task: BuildTask): Promise<void> {
+  task.report(`installing the Rust target ${TARGET} with rustup`);
+  const result = await runCommand(["rustup", "target", "add", TARGET], {
+    cwd: folder,
+    env: environment(),
+  });
+  if (result.status === 0) return;
+  throw new AtollError(
+    "unsupported",
+    `Cannot build plugin "${task.id}": the Rust target ${TARGET} is not installed; ` +
+      `run \`rustup target add ${TARGET}\`` +
+      result.tail.slice(-3).map((line) => `\n  ${line}`).join(""),
+    { plugin: task.id },
+  );
+}
+
+/** The one `.wasm` that came from a manifest in the plugin's folder. */
+function readArtefact(id: string, folder: string, artefacts: readonly Artefact[]): Uint8Array {
+  const own = artefacts.filter((artefact) => artefact.manifest_path.startsWith(`${folder}/`));
+  const files = [...new Set(own.flatMap((artefact) => artefact.filenames))]
+    .filter((file) => file.endsWith(".wasm"));
+  const [file] = files;
+  if (file === undefined) {
+    throw buildFailure(id, 'cargo made no .wasm; Cargo.toml needs crate-type = ["cdylib"]', []);
+  }
+  if (files.length > 1) {
+    throw buildFailure(id, "cargo made several .wasm; name one package in build.package", files);
+  }
+  return readFileSync(file);
+}
+
+function environment(): Record<string, string> {
+  const set = Object.entries(process.env).filter((pair): pair is [string, string] =>
+    pair[1] !== undefined
+  );
+  // A caller's target folder or flags are for other code than plugins.
+  return Object.fromEntries(
+    set.filter(([name]) => !/^(CARGO_BUILD_|RUSTFLAGS$|CARGO_ENCODED_)/.test(name)),
+  );
+}

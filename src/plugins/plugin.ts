@@ -1,0 +1,185 @@
+/**
+ * A plugin that is loaded: its component, the tools made of it, its route and limits.
+ *
+ * Owns: what manifest, settings and defaults come to together; the move to another engine. Must
+ * not know how calls are dispatched, nor any protocol.
+ */
+import type { Config, PluginSettings } from "../config/schema.ts";
+import { AtollError } from "../core/errors.ts";
+import type { Limits } from "../core/limits.ts";
+import type { GuestLog, LoadedComponent, Sandbox } from "../sandbox/sandbox.ts";
+import { componentOf } from "./build.ts";
+import type { FoundPlugin } from "./discovery.ts";
+import { deriveTools, type Tool, type Unmapped } from "./tools.ts";
+
+/** A tool and the plugin that answers it. */
+export interface RegisteredTool extends Tool {
+  readonly plugin: Plugin;
+  /** Capabilities that the MCP client must have declared; absent: none. */
+  readonly requiredClientCapabilities?: readonly string[];
+}
+
+/** The same from inside, where the index follows the component. */
+type MovableTool = { -readonly [Key in keyof RegisteredTool]: RegisteredTool[Key] };
+
+/** What is fixed about a plugin before its component is loaded. */
+export interface PluginProfile {
+  readonly id: string;
+  readonly version: string;
+  readonly description: string | null;
+  /** What its tools' names begin with; null: nothing. */
+  readonly prefix: string | null;
+  readonly limits: Limits;
+  /** Whether a `wasi:http` handler is served, if it has one. */
+  readonly http: boolean;
+  /** What an MCP client must be able to do, by function name in WIT. */
+  readonly clientCapabilities: Readonly<Record<string, readonly string[]>>;
+  /** The plugin's own configuration. */
+  readonly config: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** Of a bare component, which has no manifest that could say. */
+const UNKNOWN_VERSION = "0.0.0";
+
+/** Settings by the operator go before the manifest, which goes before the defaults. */
+export function profileOf(found: FoundPlugin, config: Config): PluginProfile {
+  const settings: Partial<PluginSettings> = Object.hasOwn(config.pluginSettings, found.id)
+    ? config.pluginSettings[found.id] ?? {}
+    : {};
+  const { manifest } = found;
+  const prefix = settings.prefix !== undefined ? settings.prefix : manifest?.prefix;
+  return {
+    id: found.id,
+    version: manifest?.version ?? UNKNOWN_VERSION,
+    description: manifest?.description ?? null,
+    prefix: prefix === undefined ? found.id.replaceAll("-", "_") : prefix,
+    limits: { ...config.limits, ...manifest?.limits, ...settings.limits },
+    http: settings.routes?.http ?? manifest?.routes.http ?? true,
+    clientCapabilities: manifest?.clientCapabilities ?? {},
+    config: { ...manifest?.config, ...settings.config },
+  };
+}
+
+/** A loaded plugin. Its component may be exchanged for the same one on another engine. */
+export class Plugin {
+  readonly id: string;
+  readonly version: string;
+  readonly description: string | null;
+  readonly prefix: string | null;
+  readonly limits: Limits;
+  readonly config: PluginProfile["config"];
+  /** Exported functions that cannot be tools, each with its reason. */
+  readonly unmapped: readonly Unmapped[];
+  /** `/http/ID/` when it has a handler that is to be served, else null. */
+  readonly httpRoute: string | null;
+  readonly #tools: readonly MovableTool[];
+  #component: LoadedComponent;
+
+  constructor(profile: PluginProfile, component: LoadedComponent) {
+    this.id = profile.id;
+    this.version = profile.version;
+    this.description = profile.description;
+    this.prefix = profile.prefix;
+    this.limits = profile.limits;
+    this.config = profile.config;
+    this.#component = component;
+    const { tools, unmapped } = deriveTools(component.wit, component.functions, profile.prefix);
+    this.#tools = tools
+      .map((tool) => ({ ...tool, plugin: this, ...requirements(tool, profile, component) }))
+      .sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+    this.unmapped = unmapped;
+    this.httpRoute = profile.http && component.http ? `/http/${profile.id}/` : null;
+  }
+
+  /** Sorted by name; the same objects for as long as the plugin is loaded. */
+  get tools(): readonly RegisteredTool[] {
+    return this.#tools;
+  }
+
+  /** Read it for each call: it changes when the plugin moves to another engine. */
+  get component(): LoadedComponent {
+    return this.#component;
+  }
+
+  /**
+   * Puts the same component, loaded by another engine, in the place of the present one. New calls
+   * go to the new one at once; the caller unloads the old one, which waits for the running calls.
+   * @returns the component that was there
+   * @throws AtollError component: it is another component, so tools and routes would not fit
+   */
+  swap(component: LoadedComponent): LoadedComponent {
+    const before = this.#component;
+    const { tools } = deriveTools(component.wit, component.functions, this.prefix);
+    const indices = new Map(tools.map((tool) => [tool.name, tool.functionIndex]));
+    const same = component.digest === before.digest && component.http === before.http &&
+      indices.size === this.#tools.length && this.#tools.every(({ name }) => indices.has(name));
+    if (!same) {
+      throw new AtollError(
+        "component",
+        `Cannot move plugin "${this.id}" to the ${component.engine} engine: ` +
+          "it is not the component that is running",
+        { plugin: this.id },
+      );
+    }
+    // Engines may list functions in another order. Both changes happen in one turn of the event
+    // loop, so that no call sees an index of one component and calls the other.
+    for (const tool of this.#tools) tool.functionIndex = indices.get(tool.name) ?? -1;
+    this.#component = component;
+    return before;
+  }
+}
+
+function requirements(
+  tool: Tool,
+  profile: PluginProfile,
+  component: LoadedComponent,
+): Pick<RegisteredTool, "requiredClientCapabilities"> {
+  const name = component.functions[tool.functionIndex]?.name ?? "";
+  if (!Object.hasOwn(profile.clientCapabilities, name)) return {};
+  return { requiredClientCapabilities: profile.clientCapabilities[name] ?? [] };
+}
+
+export interface LoadOptions {
+  readonly sandbox: Sandbox;
+  readonly config: Config;
+  /** One line while it is being built. */
+  readonly onProgress?: (line: string) => void;
+  /** Each line that the guest writes. */
+  readonly onLog?: (plugin: string, line: GuestLog) => void;
+}
+
+/**
+ * Builds a plugin where needed, loads its component, derives its tools.
+ * @throws AtollError build, component, manifest, io
+ */
+export async function loadPlugin(found: FoundPlugin, options: LoadOptions): Promise<Plugin> {
+  const { sandbox, config, onLog } = options;
+  const { bytes } = await componentOf(found, {
+    cacheDir: config.cacheDir,
+    ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
+  });
+  const profile = profileOf(found, config);
+  const component = await loadComponent(sandbox, profile, bytes, onLog);
+  try {
+    return new Plugin(profile, component);
+  } catch (thrown) {
+    await component.unload();
+    throw thrown;
+  }
+}
+
+/** Loads the bytes of a plugin's component; also used to move a plugin to another engine. */
+export function loadComponent(
+  sandbox: Sandbox,
+  profile: Pick<PluginProfile, "id" | "limits">,
+  bytes: Uint8Array,
+  onLog?: LoadOptions["onLog"],
+): Promise<LoadedComponent> {
+  const { id, limits } = profile;
+  return sandbox.load({
+    id,
+    bytes,
+    limits,
+    ...(onLog === undefined ? {} : { onLog: (line: GuestLog) => onLog(id, line) }),
+  });
+}

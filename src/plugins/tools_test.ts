@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { test } from "../../tests/harness.ts";
+import { AtollError } from "../core/errors.ts";
+import type { ExportedFunction } from "../sandbox/sandbox.ts";
+import { deriveTools } from "./tools.ts";
+
+const WIT = `package root:component;
+
+world root {
+  export demo:text/api@0.1.0;
+  export demo:text/more@0.1.0;
+  export wasi:http/incoming-handler@0.2.6;
+  /// Says it.
+  export simple-text: func(who: option<string>) -> result<string, string>;
+  export nothing: func();
+  export init: func(shim: string, script: string) -> result<_, string>;
+}
+
+package demo:text@0.1.0 {
+  interface api {
+    record stats { words: u32, unit-price: option<f64> }
+    analyse: func(input: string) -> stats;
+    only-here: func() -> u8;
+    pour: func(into: stream<u8>);
+    resource thing { name: func() -> string; }
+  }
+  interface more {
+    analyse: func(input: list<u8>) -> bool;
+  }
+}
+
+package wasi:http@0.2.6 {
+  interface incoming-handler {
+    handle: func();
+  }
+}
+`;
+
+const FUNCTIONS: ExportedFunction[] = [
+  { interface: null, name: "nothing" },
+  { interface: null, name: "simple-text" },
+  { interface: "demo:text/more@0.1.0", name: "analyse" },
+  { interface: "demo:text/api@0.1.0", name: "analyse" },
+  { interface: "demo:text/api@0.1.0", name: "only-here" },
+  { interface: null, name: "init" },
+];
+
+test("tools: names, functions and what is left out", () => {
+  const { tools, unmapped } = deriveTools(WIT, FUNCTIONS, "test");
+  assert.deepEqual(tools.map((tool) => [tool.name, tool.functionIndex, tool.wrapsResult]), [
+    ["test_api_analyse", 3, false],
+    ["test_only_here", 4, true],
+    ["test_more_analyse", 2, true],
+    ["test_simple_text", 1, true],
+    ["test_nothing", 0, false],
+  ]);
+  assert.deepEqual(unmapped.map((each) => [each.interface, each.name]), [
+    ["demo:text/api@0.1.0", "pour"],
+    ["demo:text/api@0.1.0", "thing.name"],
+    ["wasi:http/incoming-handler@0.2.6", "handle"],
+    [null, "init"],
+  ]);
+  assert.match(unmapped[0]?.reason ?? "", /into holds stream/);
+});
+
+test("tools: schemas and descriptions", () => {
+  const { tools } = deriveTools(WIT, FUNCTIONS, null);
+  const [analyse, , , simple, nothing] = tools;
+  assert.equal(simple?.description, "Says it.");
+  assert.deepEqual(simple?.inputSchema, {
+    type: "object",
+    properties: { who: { type: ["string", "null"] } },
+    required: [],
+    additionalProperties: false,
+  });
+  assert.deepEqual(simple?.outputSchema, { type: "string" });
+  assert.equal(nothing?.outputSchema, undefined);
+  assert.deepEqual(analyse?.outputSchema, {
+    type: "object",
+    properties: {
+      words: { type: "integer", minimum: 0, maximum: 4294967295 },
+      unit_price: {
+        anyOf: [
+          { type: "number" },
+          { enum: ["NaN", "Infinity", "-Infinity"] },
+          { type: "null" },
+        ],
+      },
+    },
+    required: ["words", "unit_price"],
+    additionalProperties: false,
+  });
+});
+
+function manifestError(run: () => unknown): string {
+  try {
+    run();
+  } catch (thrown) {
+    if (thrown instanceof AtollError && thrown.code === "manifest") return thrown.message;
+    throw thrown;
+  }
+  return assert.fail("no error");
+}
+
+test("tools: A15: two equal names are refused, naming both", () => {
+  const wit = `package root:component;
+world root { export a:b/api; export c:d/api; }
+package a:b { interface api { f: func(); } }
+package c:d { interface api { f: func(); } }
+`;
+  const functions = [{ interface: "a:b/api", name: "f" }, { interface: "c:d/api", name: "f" }];
+  const message = manifestError(() => deriveTools(wit, functions, "x"));
+  assert.match(message, /"x_api_f": both function f of a:b\/api and function f of c:d\/api/);
+});
+
+test("tools: a name that is too long or has other characters is refused", () => {
+  const prefix = "p".repeat(60);
+  assert.match(manifestError(() => deriveTools(WIT, FUNCTIONS, prefix)), /characters, 64 are/);
+  assert.match(manifestError(() => deriveTools(WIT, FUNCTIONS, "a b")), /only letters/);
+  assert.equal(deriveTools(WIT, FUNCTIONS, "my-id").tools[0]?.name, "my_id_api_analyse");
+});
+
+test("tools: types that would be huge when written out become no tool", () => {
+  const types = Array.from({ length: 30 }, (_, i) => `type t${i + 1} = tuple<t${i}, t${i}>;`);
+  const wit = `package root:component;
+world root { type t0 = u8; ${types.join(" ")} export f: func(x: t30); }`;
+  const { tools, unmapped } = deriveTools(wit, [{ interface: null, name: "f" }], null);
+  assert.equal(tools.length, 0);
+  assert.match(unmapped[0]?.reason ?? "", /larger than 10000 nodes/);
+});

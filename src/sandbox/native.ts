@@ -1,0 +1,248 @@
+/**
+ * The native engine behind the Sandbox interface: wasmtime, reached through `ffi/`.
+ *
+ * Owns: loading, calling and unloading components by the native library. Must not know MCP, HTTP
+ * servers or plugins; it is the only part of `src/` that calls `ffi/`.
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { NativePaths } from "../../native/build/cache.ts";
+import { STATUS } from "../../ffi/abi.gen.ts";
+import { NativeClient, type SubmitOptions } from "../../ffi/client.ts";
+import { openLibrary } from "../../ffi/library.ts";
+import type { Reply } from "../../ffi/pending.ts";
+import type { NativeStats } from "../../ffi/stats.ts";
+import type { HttpReply } from "../../ffi/stream.ts";
+import { AtollError } from "../core/errors.ts";
+import { decodeResponseHead, encodeRequestHead } from "../wire/http_head.ts";
+import { errorOfReply, fromNative } from "./native_errors.ts";
+import type {
+  CallOptions,
+  CallOutcome,
+  ComponentSpec,
+  ExportedFunction,
+  LoadedComponent,
+  Sandbox,
+  SandboxRequest,
+  SandboxResponse,
+} from "./sandbox.ts";
+
+export interface NativeSandboxOptions {
+  /** From `findNative()` or `buildNative()`. */
+  readonly libraries: NativePaths;
+  readonly engine: {
+    /** Instances alive at once, over all plugins. */
+    readonly instances: number;
+    /** Threads for calls that wait or overrun; 0: as many as the machine has processors. */
+    readonly workerThreads: number;
+  };
+  /** Atoll's cache; compiled components go below it. */
+  readonly cacheDir: string;
+}
+
+/** The native engine, with its counters. */
+export interface NativeSandbox extends Sandbox {
+  readonly kind: "native";
+  /** Whether memory is shared; false under Deno with a grant for the library's path only. */
+  readonly mapped: boolean;
+  /** Counters of the library, all isolates of the process together. */
+  stats(): NativeStats;
+}
+
+/**
+ * Opens the library and its engine for this isolate.
+ * @throws AtollError unsupported, io, version, denied, no_memory
+ */
+export async function openNativeSandbox(options: NativeSandboxOptions): Promise<NativeSandbox> {
+  const { libraries, engine, cacheDir } = options;
+  const compiled = join(cacheDir, "compiled");
+  try {
+    mkdirSync(compiled, { recursive: true, mode: 0o700 });
+    const client = await NativeClient.open(await openLibrary(libraries.core));
+    try {
+      const number = client.loadEngine(libraries.sandbox, {
+        cacheDir: compiled,
+        // Outside the folder it protects: who can write one need not be able to read the other.
+        keyFile: join(cacheDir, "compiled.key"),
+        instances: engine.instances,
+        workerThreads: engine.workerThreads,
+      });
+      return new WasmtimeSandbox(client, number);
+    } catch (error) {
+      await client.close();
+      throw error;
+    }
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
+/** What an engine answers to a load. */
+interface LoadReply {
+  readonly component: number;
+  readonly digest: string;
+  readonly wit: string;
+  readonly functions: readonly (ExportedFunction & { readonly target: number })[];
+  readonly http: number | null;
+  readonly origin: "cache" | "compiled";
+  readonly ms: number;
+}
+
+class WasmtimeSandbox implements NativeSandbox {
+  readonly kind = "native";
+
+  constructor(private readonly client: NativeClient, private readonly engine: number) {}
+
+  get mapped(): boolean {
+    return this.client.mapped;
+  }
+
+  stats(): NativeStats {
+    return this.client.stats();
+  }
+
+  async load(spec: ComponentSpec): Promise<LoadedComponent> {
+    try {
+      const blob = this.client.putBlob(spec.bytes);
+      const { id, limits } = spec;
+      const reply = await this.client.control(this.engine, { op: "load", id, blob, limits });
+      return new WasmtimeComponent(
+        this.client,
+        this.engine,
+        spec,
+        reply as unknown as LoadReply,
+      );
+    } catch (error) {
+      throw fromNative(error, spec.id);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.client.close();
+  }
+}
+
+class WasmtimeComponent implements LoadedComponent {
+  readonly engine = "native";
+  readonly digest: string;
+  readonly wit: string;
+  readonly functions: readonly ExportedFunction[];
+  readonly http: boolean;
+  readonly origin: LoadedComponent["origin"];
+  readonly #client: NativeClient;
+  readonly #engine: number;
+  readonly #id: string;
+  readonly #number: number;
+  readonly #targets: readonly number[];
+  readonly #httpTarget: number | null;
+  readonly #owner: number;
+  /** For calls without options of their own. */
+  readonly #plain: SubmitOptions;
+  #unloading: Promise<void> | null = null;
+
+  constructor(client: NativeClient, engine: number, spec: ComponentSpec, reply: LoadReply) {
+    this.#client = client;
+    this.#engine = engine;
+    this.#id = spec.id;
+    this.#number = reply.component;
+    this.#targets = reply.functions.map((f) => f.target);
+    this.#httpTarget = reply.http;
+    const { onLog } = spec;
+    this.#owner = onLog ? client.addLog((stream, text, lost) => onLog({ stream, text, lost })) : 0;
+    this.#plain = { owner: this.#owner };
+    this.digest = reply.digest;
+    this.wit = reply.wit;
+    this.functions = reply.functions.map((f) => ({ interface: f.interface, name: f.name }));
+    this.http = reply.http !== null;
+    this.origin = { kind: reply.origin, ms: reply.ms };
+  }
+
+  call(
+    functionIndex: number,
+    argumentsJson: string,
+    options?: CallOptions,
+  ): CallOutcome | Promise<CallOutcome> {
+    const target = this.#targets[functionIndex];
+    if (target === undefined) {
+      throw new AtollError("internal", `Plugin "${this.#id}" has no function ${functionIndex}`);
+    }
+    let reply: Reply | Promise<Reply>;
+    try {
+      reply = this.#client.callJson(target, argumentsJson, this.#options(options));
+    } catch (error) {
+      throw fromNative(error, this.#id);
+    }
+    if (reply instanceof Promise) return this.#later(reply, (late) => this.#outcome(late));
+    return this.#outcome(reply);
+  }
+
+  handle(
+    request: SandboxRequest,
+    options?: CallOptions,
+  ): SandboxResponse | Promise<SandboxResponse> {
+    if (this.#httpTarget === null) {
+      throw new AtollError("internal", `Plugin "${this.#id}" has no HTTP handler`);
+    }
+    let reply: HttpReply | Promise<HttpReply>;
+    try {
+      const frame = { head: encodeRequestHead(request), body: request.body };
+      reply = this.#client.http(this.#httpTarget, frame, this.#options(options));
+    } catch (error) {
+      throw fromNative(error, this.#id);
+    }
+    if (reply instanceof Promise) return this.#later(reply, (late) => this.#response(late));
+    return this.#response(reply);
+  }
+
+  unload(): Promise<void> {
+    return this.#unloading ??= this.#unload();
+  }
+
+  async #unload(): Promise<void> {
+    try {
+      await this.#client.control(this.#engine, { op: "unload", component: this.#number });
+    } catch (error) {
+      throw fromNative(error, this.#id);
+    } finally {
+      if (this.#owner !== 0) this.#client.removeLog(this.#owner);
+    }
+  }
+
+  #options(options: CallOptions | undefined): SubmitOptions {
+    if (options === undefined) return this.#plain;
+    const { budgetMs, signal } = options;
+    if (budgetMs !== undefined && budgetMs <= 0) {
+      throw new AtollError("deadline", "The call has no time left", { plugin: this.#id });
+    }
+    return { owner: this.#owner, signal, budgetUs: budgetMs && toMicroseconds(budgetMs) };
+  }
+
+  async #later<T, R>(reply: Promise<T>, finish: (reply: T) => R): Promise<R> {
+    let late: T;
+    try {
+      late = await reply;
+    } catch (error) {
+      throw fromNative(error, this.#id);
+    }
+    return finish(late);
+  }
+
+  #outcome(reply: Reply): CallOutcome {
+    if (reply.status === STATUS.OK) return { kind: "ok", json: reply.text };
+    if (reply.status === STATUS.TOOL_ERROR) return { kind: "error", json: reply.text };
+    throw errorOfReply(this.#id, reply);
+  }
+
+  #response(reply: HttpReply): SandboxResponse {
+    if (reply.status !== STATUS.OK) throw errorOfReply(this.#id, reply);
+    const { status, fields, bodyOffset } = decodeResponseHead(reply.first);
+    if (reply.body) return { status, fields, body: reply.body };
+    const body = bodyOffset < reply.first.length ? reply.first.subarray(bodyOffset) : null;
+    return { status, fields, body };
+  }
+}
+
+/** At least one, since 0 stands for the default; at most what a u32 holds, over an hour. */
+function toMicroseconds(ms: number): number {
+  return Math.min(Math.max(1, Math.round(ms * 1000)), 0xffff_ffff);
+}

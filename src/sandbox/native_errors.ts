@@ -1,0 +1,61 @@
+/**
+ * What a native status means to the rest of Atoll.
+ *
+ * Owns: the translation of statuses and their payloads into AtollError. Must not know calls.
+ */
+import { AtollError, type ErrorCode, type ErrorData } from "../core/errors.ts";
+import { errorFromReply, NativeError } from "../../ffi/errors.ts";
+import type { StatusCode } from "../../ffi/abi.gen.ts";
+
+/** Seconds after which a full queue is worth another try. */
+const RETRY_AFTER_SECONDS = 1;
+
+const CODES: Readonly<Record<StatusCode, ErrorCode>> = {
+  ok: "internal",
+  pending: "internal",
+  tool_error: "internal",
+  invalid_argument: "invalid_argument",
+  invalid_frame: "internal",
+  // Targets vanish with their component only.
+  not_found: "closed",
+  overloaded: "overloaded",
+  deadline: "deadline",
+  cancelled: "cancelled",
+  limit: "limit",
+  trap: "trap",
+  panic: "panic",
+  // The arena is sized for the calls that may be in flight: a full one means too many of them.
+  no_memory: "overloaded",
+  component: "component",
+  unsupported: "unsupported",
+  io: "io",
+  closed: "closed",
+  would_block: "internal",
+  denied: "denied",
+  version: "version",
+};
+
+/** The error for a reply that is neither OK nor the guest's own error. */
+export function errorOfReply(
+  plugin: string,
+  reply: { readonly status: number; readonly text: string; readonly elapsedUs: number },
+): AtollError {
+  return fromNative(errorFromReply(reply.status, reply.text, reply.elapsedUs), plugin);
+}
+
+/** Anything thrown by `ffi/` as an AtollError; other errors as they are. */
+export function fromNative(thrown: unknown, plugin?: string): AtollError {
+  if (thrown instanceof AtollError) return thrown;
+  if (!(thrown instanceof NativeError)) {
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    return new AtollError("internal", message, {}, { cause: thrown });
+  }
+  const { bytesMax, ...data } = thrown.data;
+  // The one argument that is refused for its size is the whole message.
+  const code = bytesMax !== undefined ? "too_large" : CODES[thrown.code];
+  return new AtollError(code, thrown.message, {
+    ...(data as ErrorData),
+    ...(plugin === undefined ? {} : { plugin }),
+    ...(code === "overloaded" ? { retryAfterSeconds: RETRY_AFTER_SECONDS } : {}),
+  }, { cause: thrown });
+}

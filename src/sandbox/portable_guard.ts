@@ -1,0 +1,158 @@
+/**
+ * What one call on the portable engine may use, checked from inside the worker.
+ *
+ * Owns the counters of a call and the reason for its end. A guest is ended by a trap in its own
+ * code, asked for by {@link CallGuard.tick}; host functions that find a limit exceeded also throw
+ * {@link GuestEnded}, and take away the guest's fuel in case it catches that.
+ */
+import type { Limits } from "../core/limits.ts";
+import type { LimitName } from "./limit_error.ts";
+import { FUEL, TICK_FUEL, TICK_MEMORY } from "./portable_core.ts";
+import { SHARED_WORDS, WORD_CANCEL, WORD_WAKE } from "./portable_protocol.ts";
+
+const PAGE_BYTES = 65_536;
+
+/** Why a call was ended by its host. */
+export type StopReason =
+  | { readonly kind: "limit"; readonly limit: LimitName }
+  | { readonly kind: "trap"; readonly message: string }
+  | { readonly kind: "deadline" | "cancelled" };
+
+/** Unwinds the guest; the reason is in the guard. */
+export class GuestEnded extends Error {
+  override readonly name = "GuestEnded";
+}
+
+/** Least time between two looks at the clock from host functions, in their number. */
+const CHARGES_A_LOOK = 64;
+
+export class CallGuard {
+  readonly limits: Limits;
+  readonly #words: Int32Array;
+  readonly #id: number;
+  readonly #start = performance.now();
+  readonly #deadline: number;
+  readonly #fuels: WebAssembly.Global[] = [];
+  #blockedMs = 0;
+  #memoryPages = 0;
+  #tableElements = 0;
+  #instances = 0;
+  #resources = 0;
+  #charges = 0;
+  #stopped: StopReason | null = null;
+
+  constructor(id: number, limits: Limits, budgetMs: number, shared: SharedArrayBuffer) {
+    this.#id = id;
+    this.limits = limits;
+    this.#words = new Int32Array(shared, 0, SHARED_WORDS);
+    this.#deadline = this.#start + budgetMs;
+  }
+
+  /** Why the call was ended, or null while it was not. */
+  get stopped(): StopReason | null {
+    return this.#stopped;
+  }
+
+  /** Linear memory of all modules, in bytes. */
+  get memoryBytes(): number {
+    return this.#memoryPages * PAGE_BYTES;
+  }
+
+  /** Milliseconds since the call began, whole ones: guests get no finer clock. */
+  get elapsedMs(): number {
+    return Math.floor(performance.now() - this.#start);
+  }
+
+  /** Ends the call; what is first stays the reason. */
+  stop(reason: StopReason): void {
+    this.#stopped ??= reason;
+    for (const fuel of this.#fuels) fuel.value = -1;
+  }
+
+  /** Ends the call from inside a host function. */
+  fail(limit: LimitName): never {
+    this.stop({ kind: "limit", limit });
+    throw new GuestEnded(limit);
+  }
+
+  /** The guest's question, from {@link TICK_FUEL} and its like: 0 ends it. */
+  readonly tick = (kind: number, amount: number): number => {
+    if (kind === TICK_FUEL) return this.#look() ? FUEL : 0;
+    // An amount is an unsigned number that arrives as a signed one.
+    const allowed = kind === TICK_MEMORY ? this.#memory(amount >>> 0) : this.#tables(amount >>> 0);
+    return allowed ? 1 : 0;
+  };
+
+  /** Counts a core module that is about to be instantiated. */
+  instance(memoryPages: number, tableElements: number): void {
+    this.#instances += 1;
+    if (this.#instances > this.limits.instances) this.fail("instances");
+    if (!this.#memory(memoryPages) || !this.#tables(tableElements)) throw new GuestEnded();
+  }
+
+  /** Registers the fuel of a module that was instantiated. */
+  fuel(fuel: WebAssembly.Global): void {
+    this.#fuels.push(fuel);
+  }
+
+  /** Counts a resource that the host made for the guest, or one that is gone. */
+  resource(change: 1 | -1): void {
+    this.#resources += change;
+    if (this.#resources > this.limits.resources) this.fail("resources");
+    this.charge();
+  }
+
+  /** Called by host functions, whose time a guest's fuel does not cover. */
+  charge(): void {
+    this.#charges += 1;
+    if (this.#charges % CHARGES_A_LOOK === 0 && !this.#look()) throw new GuestEnded();
+  }
+
+  /**
+   * Blocks until something may have happened: the main thread woke this one, or the time has come.
+   * @param ms Longest wait; Infinity for as long as the call may last.
+   */
+  wait(ms: number, seen: number): void {
+    const before = performance.now();
+    const left = Math.max(0, Math.min(ms, this.#deadline - before));
+    if (left > 0) Atomics.wait(this.#words, WORD_WAKE, seen, left);
+    this.#blockedMs += performance.now() - before;
+    if (!this.#look()) throw new GuestEnded();
+  }
+
+  /** Count of wakes; read it before looking at what is waited for. */
+  get wakes(): number {
+    return Atomics.load(this.#words, WORD_WAKE);
+  }
+
+  /** Looks at clock and cancel; false when the call is over. */
+  #look(): boolean {
+    if (this.#stopped !== null) return false;
+    const now = performance.now();
+    if (Atomics.load(this.#words, WORD_CANCEL) === this.#id) this.stop({ kind: "cancelled" });
+    else if (now >= this.#deadline) {
+      this.stop({ kind: "deadline" });
+    } else if (now - this.#start - this.#blockedMs >= this.limits.cpuMs) {
+      this.stop({ kind: "limit", limit: "cpu" });
+    }
+    return this.#stopped === null;
+  }
+
+  #memory(pages: number): boolean {
+    if ((this.#memoryPages + pages) * PAGE_BYTES > this.limits.memoryBytes) {
+      this.stop({ kind: "limit", limit: "memory" });
+      return false;
+    }
+    this.#memoryPages += pages;
+    return true;
+  }
+
+  #tables(elements: number): boolean {
+    if (this.#tableElements + elements > this.limits.tableElements) {
+      this.stop({ kind: "limit", limit: "tables" });
+      return false;
+    }
+    this.#tableElements += elements;
+    return true;
+  }
+}

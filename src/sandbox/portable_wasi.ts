@@ -1,0 +1,164 @@
+/**
+ * WASI 0.2 with nothing granted, for guests of the portable engine: no arguments, an empty
+ * environment, no files, no network, clocks of a millisecond, randomness of its own.
+ *
+ * Owns which imports there are; the same as the native engine's. preview2-shim is not used: it
+ * starts a second thread for each worker and reaches the real files, sockets and outputs.
+ * Source: WASI 0.2 as of wasi:cli 0.2.12.
+ */
+import type { CallGuard } from "./portable_guard.ts";
+import type { GuestOutput } from "./portable_log.ts";
+import { httpImports } from "./portable_http_types.ts";
+import {
+  HostResource,
+  InputStream,
+  IoError,
+  NO_INPUT,
+  OutputStream,
+  poll,
+  Pollable,
+} from "./portable_io.ts";
+import { jsMemberName } from "./value_names.ts";
+import type { World } from "./wit/model.ts";
+
+/** What instances of jco's code are given: interfaces by name without a version. */
+export type Imports = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+/** Most bytes of one request for randomness. */
+const RANDOM_BYTES_MAX = 1024 * 1024;
+
+const MS_NS = 1_000_000n;
+
+/** Resources that exist in name only: no function of the host gives one out. */
+class Descriptor extends HostResource {}
+class DirectoryEntryStream extends HostResource {}
+class Network extends HostResource {}
+class ResolveAddressStream extends HostResource {}
+class TcpSocket extends HostResource {}
+class UdpSocket extends HostResource {}
+class IncomingDatagramStream extends HostResource {}
+class OutgoingDatagramStream extends HostResource {}
+class TerminalInput extends HostResource {}
+class TerminalOutput extends HostResource {}
+
+/** The imports of one call. */
+export function wasiImports(guard: CallGuard, output: GuestOutput): Imports {
+  const denied = () => {
+    throw "access-denied";
+  };
+  return {
+    "wasi:cli/environment": {
+      getEnvironment: () => [],
+      getArguments: () => [],
+      initialCwd: () => undefined,
+    },
+    "wasi:cli/exit": {
+      exit: (status: { tag: "ok" | "err" }) => exit(guard, status.tag === "ok" ? 0 : 1),
+      exitWithCode: (code: number) => exit(guard, code),
+    },
+    "wasi:cli/stdin": { getStdin: () => new InputStream(guard, NO_INPUT) },
+    "wasi:cli/stdout": { getStdout: () => new OutputStream(guard, output.sink("stdout")) },
+    "wasi:cli/stderr": { getStderr: () => new OutputStream(guard, output.sink("stderr")) },
+    "wasi:cli/terminal-input": { TerminalInput },
+    "wasi:cli/terminal-output": { TerminalOutput },
+    "wasi:cli/terminal-stdin": { getTerminalStdin: () => undefined },
+    "wasi:cli/terminal-stdout": { getTerminalStdout: () => undefined },
+    "wasi:cli/terminal-stderr": { getTerminalStderr: () => undefined },
+    "wasi:io/error": { Error: IoError },
+    "wasi:io/poll": { Pollable, poll },
+    "wasi:io/streams": { InputStream, OutputStream },
+    ...clocks(guard),
+    ...randomness(guard),
+    "wasi:filesystem/preopens": { getDirectories: () => [] },
+    "wasi:filesystem/types": {
+      Descriptor,
+      DirectoryEntryStream,
+      filesystemErrorCode: () => undefined,
+    },
+    "wasi:sockets/network": { Network, networkErrorCode: () => undefined },
+    "wasi:sockets/instance-network": { instanceNetwork: () => new Network(guard) },
+    "wasi:sockets/ip-name-lookup": { ResolveAddressStream, resolveAddresses: denied },
+    "wasi:sockets/tcp": { TcpSocket },
+    "wasi:sockets/tcp-create-socket": { createTcpSocket: denied },
+    "wasi:sockets/udp": { UdpSocket, IncomingDatagramStream, OutgoingDatagramStream },
+    "wasi:sockets/udp-create-socket": { createUdpSocket: denied },
+    ...httpImports(guard),
+  };
+}
+
+function exit(guard: CallGuard, code: number): never {
+  guard.stop({ kind: "trap", message: `the guest called exit with status ${code}` });
+  // Unwinds the guest; the reason is what counts.
+  throw new WebAssembly.RuntimeError("exit");
+}
+
+function clocks(guard: CallGuard): Imports {
+  const now = () => BigInt(guard.elapsedMs) * MS_NS;
+  const at = (instant: bigint) =>
+    new Pollable(guard, {
+      ready: () => now() >= instant,
+      inMs: () => Math.max(1, Number((instant - now()) / MS_NS) + 1),
+    });
+  return {
+    "wasi:clocks/monotonic-clock": {
+      now: () => {
+        guard.charge();
+        return now();
+      },
+      resolution: () => MS_NS,
+      subscribeInstant: at,
+      subscribeDuration: (duration: bigint) => at(now() + duration),
+    },
+    "wasi:clocks/wall-clock": {
+      now: () => {
+        guard.charge();
+        const ms = Date.now();
+        return { seconds: BigInt(Math.floor(ms / 1000)), nanoseconds: (ms % 1000) * 1_000_000 };
+      },
+      resolution: () => ({ seconds: 0n, nanoseconds: 1_000_000 }),
+    },
+  };
+}
+
+function randomness(guard: CallGuard): Imports {
+  const bytes = (length: bigint) => {
+    if (length > BigInt(RANDOM_BYTES_MAX)) {
+      guard.stop({
+        kind: "trap",
+        message: `the guest failed: at most ${RANDOM_BYTES_MAX} random bytes are given at once`,
+      });
+      throw new WebAssembly.RuntimeError("too many random bytes");
+    }
+    const random = new Uint8Array(Number(length));
+    // Web Crypto gives up to 65,536 bytes at once.
+    for (let offset = 0; offset < random.length; offset += 65_536) {
+      guard.charge();
+      crypto.getRandomValues(random.subarray(offset, offset + 65_536));
+    }
+    return random;
+  };
+  const number = () => new DataView(bytes(8n).buffer).getBigUint64(0, true);
+  return {
+    "wasi:random/random": { getRandomBytes: bytes, getRandomU64: number },
+    "wasi:random/insecure": { getInsecureRandomBytes: bytes, getInsecureRandomU64: number },
+    "wasi:random/insecure-seed": { insecureSeed: () => [number(), number()] },
+  };
+}
+
+/**
+ * The imports of a world that Atoll does not offer: interfaces by name, or `interface#function`
+ * where only the function is unknown.
+ */
+export function unknownImports(world: World, known: Imports): string[] {
+  return world.imports.flatMap((item): string[] => {
+    if (item.kind === "function") return [item.function.name];
+    // Types alone need nobody behind them.
+    if (item.functions.length === 0 && item.resources.length === 0) return [];
+    const [name = "", version = ""] = item.name.split("@");
+    const members = known[name];
+    if (members === undefined || !/^0\.2(?:\.|$)/.test(version)) return [item.name];
+    return item.functions
+      .filter((func) => func.kind === "free" && !(jsMemberName(func.name) in members))
+      .map((func) => `${item.name}#${func.name}`);
+  });
+}

@@ -1,0 +1,132 @@
+/**
+ * A worker of the portable engine: runs one component, one call at a time, each in a fresh
+ * instance.
+ *
+ * Owns how a call is run and how its end is told. Must not know plugins, queues or the other
+ * workers.
+ */
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { CallGuard, GuestEnded } from "./portable_guard.ts";
+import { HttpExchange } from "./portable_http.ts";
+import { exportedFunction, instantiate, loadCode, type LoadedCode } from "./portable_instance.ts";
+import { GuestOutput } from "./portable_log.ts";
+import {
+  type CallMessage,
+  type Ending,
+  type FromWorker,
+  type HttpMessage,
+  SHARED_WORDS,
+  type ToWorker,
+  type WorkerStart,
+} from "./portable_protocol.ts";
+import { wasiImports } from "./portable_wasi.ts";
+import { resultSides, writeValue } from "./values.ts";
+import { OutputTooLarge } from "./values_encode.ts";
+
+const start = workerData as WorkerStart;
+const words = new Int32Array(start.shared, 0, SHARED_WORDS);
+const main = parentPort;
+
+function post(message: FromWorker): void {
+  main?.postMessage(message);
+}
+
+/**
+ * JavaScriptCore can grow a few memories of a process in place and copies the others at every step;
+ * memories of dead instances count until they are collected, so that is done when there is time.
+ */
+const COLLECT_AFTER_MS = 5;
+const bun = (globalThis as { Bun?: { gc(sync: boolean): void } }).Bun;
+const collect = bun === undefined ? undefined : () => bun.gc(true);
+let collecting: ReturnType<typeof setTimeout> | undefined;
+
+let code: LoadedCode;
+try {
+  code = await loadCode(start.component);
+  main?.on("message", (message: ToWorker) => void run(message));
+  post({ op: "ready" });
+} catch (thrown) {
+  post({ op: "broken", message: thrown instanceof Error ? thrown.message : String(thrown) });
+}
+
+async function run(message: ToWorker): Promise<void> {
+  clearTimeout(collecting);
+  const guard = new CallGuard(message.id, start.limits, message.budgetMs, start.shared);
+  const output = new GuestOutput(guard, (stream, text) => post({ op: "log", stream, text }));
+  let ending: Ending;
+  try {
+    const instance = await instantiate(code, guard, wasiImports(guard, output));
+    ending = message.op === "call"
+      ? await call(instance, message)
+      : await serve(instance, message, guard);
+    // A guest that caught its end has not got away with it.
+    if (guard.stopped !== null) ending = guard.stopped;
+  } catch (thrown) {
+    ending = guard.stopped ?? endingOf(thrown);
+  }
+  output.finish();
+  post({ op: "end", id: message.id, ending, memoryBytes: guard.memoryBytes });
+  if (collect !== undefined) collecting = setTimeout(collect, COLLECT_AFTER_MS);
+}
+
+async function call(instance: unknown, message: CallMessage): Promise<Ending> {
+  const run = exportedFunction(instance, message.place);
+  const sides = resultSides(message.place.function);
+  const limit = start.limits.outputBytes;
+  let kind: "ok" | "error" = "ok";
+  let value: unknown;
+  try {
+    value = await run(...message.arguments);
+  } catch (thrown) {
+    // jco throws the error side of a result as it is; what is thrown otherwise is an Error.
+    if (!sides.fallible || thrown instanceof Error) throw thrown;
+    kind = "error";
+    value = thrown;
+  }
+  return { kind, json: writeValue(kind === "ok" ? sides.ok : sides.error, value, limit) };
+}
+
+async function serve(instance: unknown, message: HttpMessage, guard: CallGuard): Promise<Ending> {
+  const port = start.body as MessagePort;
+  const exchange = new HttpExchange({ guard, port, words, post }, message);
+  const handle = exportedFunction(instance, {
+    interface: start.httpInterface,
+    function: {
+      name: "handle",
+      kind: "free",
+      async: false,
+      params: [],
+      result: null,
+    },
+  });
+  await handle(exchange.request, exchange.outparam);
+  const { problem } = exchange;
+  return problem === null ? { kind: "ok", json: "null" } : { kind: "trap", message: problem };
+}
+
+function endingOf(thrown: unknown): Ending {
+  if (thrown instanceof OutputTooLarge) return { kind: "limit", limit: "output" };
+  if (isStackOverflow(thrown)) return { kind: "limit", limit: "stack" };
+  if (thrown instanceof GuestEnded) return { kind: "trap", message: "the guest was ended" };
+  return { kind: "trap", message: trapText(thrown) };
+}
+
+/** V8 and JavaScriptCore report a guest's endless recursion as a RangeError. */
+function isStackOverflow(thrown: unknown): boolean {
+  return thrown instanceof RangeError && /call stack/i.test(thrown.message);
+}
+
+function trapText(thrown: unknown): string {
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  if (!(thrown instanceof WebAssembly.RuntimeError)) return `the guest failed: ${text}`;
+  if (/unreachable/i.test(text)) {
+    return "the guest trapped: it reached `unreachable` (in Rust and C most often a panic or an abort)";
+  }
+  if (/out.of.bounds memory|memory access out of bounds/i.test(text)) {
+    return "the guest trapped: it accessed memory out of bounds";
+  }
+  if (/divi(?:de|sion) by zero/i.test(text)) {
+    return "the guest trapped: it divided an integer by zero";
+  }
+  return `the guest trapped: ${text}`;
+}
