@@ -1,0 +1,304 @@
+/**
+ * What facts about this machine mean for Atoll.
+ *
+ * Owns: each check, its verdict and what to do. Pure: facts in, findings out.
+ */
+import type { Config } from "../config/schema.ts";
+import { compareVersions, MINIMUM_VERSIONS, runtimeObstacle } from "../core/runtime.ts";
+import type { HostFacts, ProcessLimits } from "./host_facts.ts";
+
+/** `ok`; `degraded`: it works, worse; `failed`: it does not work. */
+export type Verdict = "ok" | "degraded" | "failed";
+
+export interface Finding {
+  /** Short and fixed, for programs: `runtime`, `address-space`. */
+  readonly check: string;
+  readonly verdict: Verdict;
+  /** What is the case. */
+  readonly detail: string;
+  /** What it means and what would change it; for a verdict that is not `ok`. */
+  readonly consequence?: string;
+}
+
+/** State of the native libraries. */
+export interface NativeState {
+  /** Found in the cache, with the right digests. */
+  readonly present: boolean;
+  /** Why they cannot be built, or null. */
+  readonly obstacle: string | null;
+  /** Why the present ones could not be opened, or null. */
+  readonly failure: string | null;
+}
+
+/** All findings, in the order in which one reads them. */
+export function judge(facts: HostFacts, config: Config, native: NativeState): Finding[] {
+  return [
+    runtimeFinding(facts),
+    nativeFinding(native, config),
+    cpuFinding(facts),
+    ...limitFindings(facts, config),
+    kernelFinding(facts),
+    memoryFinding(facts, config),
+    ...permissionFindings(facts),
+  ];
+}
+
+function runtimeFinding({ runtime }: HostFacts): Finding {
+  const obstacle = runtimeObstacle(runtime);
+  const minimum = runtime.name === "node" ? "" : MINIMUM_VERSIONS[runtime.name];
+  const detail = `${runtime.name} ${runtime.version}, at least ${minimum} is needed`;
+  return obstacle === null
+    ? { check: "runtime", verdict: "ok", detail }
+    : { check: "runtime", verdict: "failed", detail, consequence: obstacle };
+}
+
+const PORTABLE =
+  "plugins run on the portable engine: slower calls, no CPU accounting apart from the wall clock, " +
+  "one call at a time in an instance";
+
+function nativeFinding(native: NativeState, config: Config): Finding {
+  const check = "native";
+  if (config.engine === "portable") {
+    return {
+      check,
+      verdict: "degraded",
+      detail: "engine is set to portable",
+      consequence: PORTABLE,
+    };
+  }
+  if (native.present && native.failure === null) {
+    return { check, verdict: "ok", detail: "native libraries are built and can be opened" };
+  }
+  if (native.present) {
+    return {
+      check,
+      verdict: config.engine === "native" ? "failed" : "degraded",
+      detail: `native libraries are there but cannot be opened: ${native.failure}`,
+      consequence: PORTABLE,
+    };
+  }
+  if (native.obstacle === null) {
+    return {
+      check,
+      verdict: "degraded",
+      detail: "native libraries are not built yet",
+      consequence: "`atoll serve` builds them in the background and moves plugins over",
+    };
+  }
+  return {
+    check,
+    verdict: config.engine === "native" ? "failed" : "degraded",
+    detail: `native libraries are not there and cannot be built: ${native.obstacle}`,
+    consequence: PORTABLE,
+  };
+}
+
+/** What wasmtime and the checksums use where it is there, by the kernel's names. */
+const WANTED_FLAGS: Record<string, readonly string[]> = {
+  x64: [
+    "sse4_1",
+    "sse4_2",
+    "popcnt",
+    "avx",
+    "avx2",
+    "bmi1",
+    "bmi2",
+    "lzcnt|abm",
+    "fma",
+    "pclmulqdq",
+  ],
+  arm64: ["atomics", "crc32", "asimd", "fp"],
+};
+
+function cpuFinding(facts: HostFacts): Finding {
+  const name = `${facts.cpus} x ${facts.cpuModel ?? facts.arch}`;
+  if (facts.cpuFlags === null) {
+    return { check: "cpu", verdict: "ok", detail: `${name}; features cannot be read here` };
+  }
+  const flags = facts.cpuFlags;
+  const has = (wanted: string) => wanted.split("|").some((flag) => flags.has(flag));
+  const wanted = WANTED_FLAGS[facts.arch] ?? [];
+  const short = (flag: string) => flag.split("|")[0] ?? flag;
+  const present = wanted.filter(has).map(short);
+  const missing = wanted.filter((flag) => !has(flag)).map(short);
+  const detail = `${name}: ${present.join(" ") || "none of the features looked for"}`;
+  if (missing.length === 0) return { check: "cpu", verdict: "ok", detail };
+  return {
+    check: "cpu",
+    verdict: "degraded",
+    detail,
+    consequence: `without ${
+      missing.join(", ")
+    } some instructions of guests or checksums are emulated`,
+  };
+}
+
+const GIB = 1024 ** 3;
+/** One pool slot reserves a 4 GiB memory; its guard pages come on top. */
+const SLOT_BYTES = 4 * GIB;
+/** Listening sockets, libraries, the runtime's own; each connection is one more. */
+const FEWEST_FILES = 1_024;
+const FEWEST_THREADS = 64;
+
+function limitFindings(facts: HostFacts, config: Config): Finding[] {
+  if (facts.limits === null) {
+    return [{
+      check: "limits",
+      verdict: "ok",
+      detail: "limits of this process cannot be read here",
+    }];
+  }
+  return [
+    addressSpaceFinding(facts.limits, config),
+    filesFinding(facts.limits),
+    pidsFinding(facts.limits, facts.groupPids),
+    lockedFinding(facts.limits),
+  ];
+}
+
+function addressSpaceFinding(limits: ProcessLimits, config: Config): Finding {
+  const check = "address-space";
+  const needed = config.native.instances * SLOT_BYTES;
+  const detail = `${size(limits.addressSpaceBytes)} may be mapped, ` +
+    `${config.native.instances} instances reserve ${size(needed)}`;
+  if (limits.addressSpaceBytes >= needed) return { check, verdict: "ok", detail };
+  const fitting = Math.max(0, Math.floor(limits.addressSpaceBytes / SLOT_BYTES) - 2);
+  return {
+    check,
+    verdict: "degraded",
+    detail,
+    consequence:
+      "the pool of instances will be smaller, and more calls are refused as overloaded; " +
+      `raise \`ulimit -v\`, or set native.instances to ${fitting} or fewer`,
+  };
+}
+
+function filesFinding(limits: ProcessLimits): Finding {
+  const check = "open-files";
+  const detail = `${amount(limits.openFiles)} files and connections may be open`;
+  if (limits.openFiles >= FEWEST_FILES) return { check, verdict: "ok", detail };
+  return {
+    check,
+    verdict: "degraded",
+    detail,
+    consequence: `many connections will be refused; raise \`ulimit -n\` to ${FEWEST_FILES} or more`,
+  };
+}
+
+function pidsFinding(limits: ProcessLimits, group: number | null): Finding {
+  const check = "threads";
+  const most = Math.min(limits.processes, group ?? Infinity);
+  const detail = `${amount(most)} processes and threads may run`;
+  if (most >= FEWEST_THREADS) return { check, verdict: "ok", detail };
+  return {
+    check,
+    verdict: "degraded",
+    detail,
+    consequence: `worker threads may fail to start; raise \`ulimit -u\` or the container's limit ` +
+      `to ${FEWEST_THREADS} or more`,
+  };
+}
+
+/** io_uring needed locked memory before Linux 5.12; the transport falls back to poll without it. */
+const FEWEST_LOCKED = 64 * 1024;
+
+function lockedFinding(limits: ProcessLimits): Finding {
+  const check = "locked-memory";
+  const detail = `${size(limits.lockedBytes)} may be locked`;
+  if (limits.lockedBytes >= FEWEST_LOCKED) return { check, verdict: "ok", detail };
+  return {
+    check,
+    verdict: "degraded",
+    detail,
+    consequence: "rings that are registered with the kernel may be refused; raise `ulimit -l`",
+  };
+}
+
+/** PAGEMAP_SCAN came with Linux 6.7: the pool clears only pages that a call wrote. */
+const PAGEMAP_SCAN = "6.7.0";
+
+function kernelFinding(facts: HostFacts): Finding {
+  const check = "kernel";
+  if (facts.platform !== "linux") {
+    return {
+      check,
+      verdict: "degraded",
+      detail: `${facts.platform} on ${facts.arch}`,
+      consequence: `the native engine needs Linux; ${PORTABLE}`,
+    };
+  }
+  if (facts.kernel === null) {
+    return { check, verdict: "ok", detail: "Linux; its version cannot be read here" };
+  }
+  const version = /^\d+\.\d+(\.\d+)?/.exec(facts.kernel)?.[0] ?? "0.0.0";
+  const detail = `Linux ${facts.kernel}`;
+  if (compareVersions(version, PAGEMAP_SCAN) >= 0) {
+    return { check, verdict: "ok", detail: `${detail}, has pagemap_scan` };
+  }
+  return {
+    check,
+    verdict: "degraded",
+    detail,
+    consequence:
+      "without pagemap_scan (Linux 6.7) a fresh instance costs about three times as much",
+  };
+}
+
+function memoryFinding(facts: HostFacts, config: Config): Finding {
+  const check = "memory";
+  const { memoryBytes, concurrency } = config.limits;
+  const worst = memoryBytes * concurrency;
+  if (facts.memoryBytes === null) {
+    return { check, verdict: "ok", detail: "memory that is available cannot be read here" };
+  }
+  const detail =
+    `${size(facts.memoryBytes)} available; ${concurrency} calls of one plugin may use ` +
+    `${size(memoryBytes)} each, ${size(worst)}`;
+  if (facts.memoryBytes >= worst) return { check, verdict: "ok", detail };
+  return {
+    check,
+    verdict: "degraded",
+    detail,
+    consequence: "plugins that use all they may can exhaust this machine; " +
+      "lower limits.memoryBytes or limits.concurrency",
+  };
+}
+
+/** What is lost without each of Deno's permissions. */
+const NEEDED_FOR: Record<string, readonly [verdict: Verdict, consequence: string]> = {
+  read: ["failed", "plugins and configuration cannot be read"],
+  write: ["degraded", "nothing can be kept in the cache: plugins are built at each start"],
+  net: ["degraded", "only --stdio works"],
+  env: ["degraded", "ATOLL_* variables and the user's cache folder cannot be read"],
+  run: ["degraded", "neither plugins nor the native libraries can be built"],
+  ffi: ["degraded", `the native libraries cannot be opened; ${PORTABLE}`],
+  sys: ["degraded", "facts about this machine cannot be read"],
+};
+
+function permissionFindings(facts: HostFacts): Finding[] {
+  if (facts.permissions === null) return [];
+  const missing = facts.permissions.filter((permission) => !permission.granted);
+  if (missing.length === 0) {
+    return [{ check: "permissions", verdict: "ok", detail: "Deno granted all that is needed" }];
+  }
+  return missing.map(({ name }) => {
+    const [verdict, consequence] = NEEDED_FOR[name] ?? ["degraded", "something may not work"];
+    return {
+      check: `permission-${name}`,
+      verdict,
+      detail: `Deno did not grant --allow-${name}`,
+      consequence,
+    };
+  });
+}
+
+function size(bytes: number): string {
+  if (bytes === Infinity) return "any amount";
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  const step = bytes < 1 ? 0 : Math.min(4, Math.floor(Math.log2(bytes) / 10));
+  return `${Math.round(bytes / 1024 ** step * 10) / 10} ${units[step]}`;
+}
+
+function amount(value: number): string {
+  return value === Infinity ? "any number of" : String(value);
+}

@@ -1,0 +1,137 @@
+/** What facts about a machine mean: each limit that a host cannot back is found and explained. */
+import { deepEqual, equal, match } from "node:assert/strict";
+import { test } from "../../tests/harness.ts";
+import { loadConfig } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import { grantsOf } from "./grants.ts";
+import { judge, type NativeState } from "./doctor_checks.ts";
+import { type HostFacts, parseCpuinfo, parseLimits, parseMeminfo, readHost } from "./host_facts.ts";
+
+const { config } = loadConfig({ cwd: "/" });
+const TERA = 1024 ** 4;
+
+const GOOD: HostFacts = {
+  runtime: { name: "deno", version: "2.9.6" },
+  platform: "linux",
+  arch: "x64",
+  kernel: "6.12.1-amd64",
+  cpus: 2,
+  cpuModel: "Model",
+  cpuFlags: new Set(
+    ["sse4_1", "sse4_2", "popcnt", "avx", "avx2", "bmi1", "bmi2", "abm", "fma", "pclmulqdq"],
+  ),
+  limits: {
+    addressSpaceBytes: Infinity,
+    lockedBytes: 8 * 1024 * 1024,
+    openFiles: 65_536,
+    processes: Infinity,
+  },
+  memoryBytes: TERA,
+  groupPids: null,
+  permissions: null,
+};
+const BUILT: NativeState = { present: true, obstacle: null, failure: null };
+
+function worse(facts: Partial<HostFacts>, native = BUILT, settings: Partial<Config> = {}) {
+  return judge({ ...GOOD, ...facts }, { ...config, ...settings }, native)
+    .filter((finding) => finding.verdict !== "ok")
+    .map(({ check, verdict, consequence }) => [check, verdict, consequence ?? ""]);
+}
+
+test("a good machine has nothing to complain about", () => {
+  deepEqual(worse({}), []);
+});
+
+const LIMITED: [facts: Partial<HostFacts>, check: string, verdict: string, says: RegExp][] = [
+  [{ runtime: { name: "deno", version: "2.8.0" } }, "runtime", "failed", /at least 2\.9\.0/],
+  [{ kernel: "6.6.9" }, "kernel", "degraded", /pagemap_scan/],
+  [{ platform: "darwin" }, "kernel", "degraded", /needs Linux/],
+  [{ cpuFlags: new Set(["sse4_2"]) }, "cpu", "degraded", /without sse4_1, popcnt, avx/],
+  [{ memoryBytes: 1024 ** 3 }, "memory", "degraded", /limits\.memoryBytes or limits\.concurrency/],
+  [{ groupPids: 10 }, "threads", "degraded", /64 or more/],
+  [
+    { permissions: [{ name: "ffi", granted: false }] },
+    "permission-ffi",
+    "degraded",
+    /portable engine/,
+  ],
+  [
+    { limits: { addressSpaceBytes: TERA, lockedBytes: 1e9, openFiles: 1e6, processes: 1e6 } },
+    "address-space",
+    "degraded",
+    /native\.instances to 254 or fewer/,
+  ],
+  [
+    { limits: { addressSpaceBytes: Infinity, lockedBytes: 1e9, openFiles: 256, processes: 1e6 } },
+    "open-files",
+    "degraded",
+    /ulimit -n/,
+  ],
+  [
+    { limits: { addressSpaceBytes: Infinity, lockedBytes: 0, openFiles: 1e6, processes: 1e6 } },
+    "locked-memory",
+    "degraded",
+    /ulimit -l/,
+  ],
+];
+
+test("each thing that a host cannot back is found alone, with what would change it", () => {
+  for (const [facts, check, verdict, says] of LIMITED) {
+    const found = worse(facts);
+    deepEqual(found.map(([name, how]) => [name, how]), [[check, verdict]]);
+    match(found[0]?.[2] ?? "", says);
+  }
+});
+
+test("the state of the native libraries decides with the engine that is asked for", () => {
+  const missing = { present: false, obstacle: "no cargo", failure: null };
+  const verdict = (native: NativeState, engine: Config["engine"]) =>
+    worse({}, native, { engine }).map(([check, how]) => `${check} ${how}`).join();
+  equal(verdict(missing, "auto"), "native degraded");
+  equal(verdict(missing, "native"), "native failed");
+  equal(verdict({ ...BUILT, failure: "pool" }, "auto"), "native degraded");
+  equal(verdict({ ...BUILT, failure: "pool" }, "native"), "native failed");
+  equal(verdict(BUILT, "portable"), "native degraded");
+  equal(verdict({ present: false, obstacle: null, failure: null }, "native"), "native degraded");
+});
+
+test("facts are read from the texts of /proc", () => {
+  const limits =
+    "Limit                     Soft Limit           Hard Limit           Units     \n" +
+    "Max open files            1024                 4096                 files     \n" +
+    "Max address space         unlimited            unlimited            bytes     \n" +
+    "Max locked memory         65536                65536                bytes     \n" +
+    "Max processes             100                  200                  processes \n";
+  deepEqual(parseLimits(limits), {
+    addressSpaceBytes: Infinity,
+    lockedBytes: 65_536,
+    openFiles: 1024,
+    processes: 100,
+  });
+  equal(parseMeminfo("MemTotal: 9 kB\nMemAvailable:    2048 kB\n"), 2 * 1024 * 1024);
+  const cpu = parseCpuinfo("model name\t: A B\nflags\t\t: fpu  sse2\n");
+  deepEqual([cpu.model, [...cpu.flags ?? []]], ["A B", ["fpu", "sse2"]]);
+  deepEqual([parseLimits(null), parseMeminfo(null), parseCpuinfo(null).flags], [null, null, null]);
+});
+
+test("this machine can be read", () => {
+  const facts = readHost();
+  equal(facts.cpus > 0, true);
+  equal(judge(facts, config, BUILT).length >= 5, true);
+});
+
+test("imports are read as the grants they ask for", () => {
+  const { grants, unknown } = grantsOf([
+    "wasi:io/streams@0.2.6",
+    "wasi:http/types@0.2.6",
+    "wasi:http/outgoing-handler@0.2.6",
+    "wasi:clocks/monotonic-clock@0.2.6",
+    "wasi:clocks/wall-clock@0.2.6",
+    "acme:db/store@1.0.0",
+  ]);
+  deepEqual(grants.map(({ name, imports }) => [name, imports.length]), [["network", 1], [
+    "clocks",
+    2,
+  ]]);
+  deepEqual(unknown, ["acme:db/store@1.0.0"]);
+});

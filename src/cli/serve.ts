@@ -1,0 +1,39 @@
+/**
+ * `atoll serve`: runs the server until a signal, or the end of standard input with `--stdio`.
+ *
+ * Owns: signals and the exit status. What is served is the work of `src/server`.
+ */
+import process from "node:process";
+import { startServer } from "../server/server.ts";
+import { EXIT } from "./output.ts";
+import type { CommandContext } from "./run.ts";
+import { settingsOf } from "./settings.ts";
+
+/** Status of a shell for a process that SIGINT ended: 128 and the signal's number. */
+const INTERRUPTED = 130;
+/** Task runners pass on what the terminal has already sent: the same signal twice at once is one. */
+const REPEAT_MS = 1_000;
+
+/** @throws AtollError config, address_in_use */
+export async function serve(context: CommandContext): Promise<number> {
+  const { config, log } = settingsOf(context);
+  let askedAt: number | null = null;
+  let stop: (() => Promise<void>) | null = null;
+  const onSignal = (signal: string) => {
+    // The first signal lets running calls finish; a second one is impatience.
+    const now = performance.now();
+    if (askedAt !== null && now - askedAt > REPEAT_MS) process.exit(INTERRUPTED);
+    if (askedAt !== null) return;
+    askedAt = now;
+    log.info(`stopping on ${signal}`);
+    // Nothing has been accepted yet, so nothing is lost.
+    if (stop === null) process.exit(EXIT.ok);
+    void stop();
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => onSignal(signal));
+
+  const server = await startServer({ config, log, stdio: context.flags.has("stdio") });
+  stop = () => server.stop();
+  await server.finished;
+  return EXIT.ok;
+}

@@ -1,0 +1,241 @@
+/** The command line as a person or a script meets it: child processes, exit statuses, messages. */
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { runtime, test } from "../harness.ts";
+import { fixture } from "../fixtures/build.ts";
+import { atoll, BIN, Child, MAIN, start } from "./child.ts";
+
+async function inFolder(
+  files: Record<string, string>,
+  use: (folder: string) => Promise<void>,
+): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "atoll-cli-"));
+  try {
+    for (const [name, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(folder, name)), { recursive: true });
+      writeFileSync(join(folder, name), text);
+    }
+    await use(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+test("--version names Atoll and the runtime", async () => {
+  const { status, stdout, stderr } = await atoll(["--version"]);
+  deepEqual([status, stderr], [0, ""]);
+  match(stdout, new RegExp(`^atoll \\d+\\.\\d+\\.\\d+ \\(${runtime} \\d+\\.\\d+\\.\\d+\\)\n$`));
+});
+
+test("a mistake on the command line ends with 2, the nearest word and a hint", async () => {
+  const { status, stdout, stderr } = await atoll(["serve", "--prot", "1"]);
+  deepEqual([status, stdout], [2, ""]);
+  equal(
+    stderr,
+    'atoll: Cannot understand "--prot": unknown flag of `atoll serve`; did you mean --port?\n' +
+      "  hint: `atoll help serve` shows what can be given\n",
+  );
+});
+
+test("a configuration with a wrong key ends with 2, naming file, line and the right key", async () => {
+  await inFolder({ "atoll.json": '{\n  "prt": 1\n}' }, async (cwd) => {
+    const { status, stderr } = await atoll(["serve"], { cwd });
+    equal(status, 2);
+    match(
+      stderr,
+      /^atoll: Cannot read configuration ".*\/atoll\.json": line 2: prt: unknown key; /,
+    );
+    match(stderr, /did you mean "port"\?\n$/);
+  });
+});
+
+test("a plugin path that is missing ends with 2 and is named", async () => {
+  await inFolder({}, async (cwd) => {
+    const { status, stderr } = await atoll(["serve", "--port", "0", "--plugins", "nope"], { cwd });
+    equal(status, 2);
+    match(stderr, /atoll: Cannot find plugins at ".*\/nope": there is no such file or folder/);
+  });
+});
+
+test("a port in use ends with 1 and a hint", async () => {
+  const server = createServer();
+  const port = await new Promise<number>((resolve) =>
+    server.listen(0, "127.0.0.1", () => resolve((server.address() as { port: number }).port))
+  );
+  try {
+    const tiny = await fixture("tiny");
+    const flags = ["--engine", "portable", "--plugins", tiny, "--port", String(port)];
+    const { status, stderr } = await atoll(["serve", ...flags]);
+    equal(status, 1);
+    match(stderr, new RegExp(`^atoll: Cannot listen on .*${port}`, "m"));
+    match(stderr, /hint: take another port with --port N/);
+  } finally {
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
+test("call prints the structured result, and ends with 1 for a tool's error, 2 for bad usage", async () => {
+  const text = await fixture("text");
+  const flags = ["--engine", "portable", "--plugins", text];
+  const fine = await atoll(["call", "text_analyse", '{"input":"a b"}', ...flags]);
+  deepEqual([fine.status, JSON.parse(fine.stdout)], [0, { words: 2, chars: 3 }]);
+
+  const program = await atoll(["call", "text_analyse", "-", "--json", ...flags], {
+    input: '{"input":"one"}',
+  });
+  const report = JSON.parse(program.stdout);
+  deepEqual([report.tool, report.isError, report.result], [
+    "text_analyse",
+    false,
+    { words: 1, chars: 3 },
+  ]);
+
+  const tool = await atoll(["call", "text_analyse", '{"input":""}', ...flags]);
+  equal(tool.status, 1);
+  match(tool.stderr, /^atoll: tool text_analyse answered with an error$/m);
+
+  const usage = await atoll(["call", "text_analyse", '{"input":', ...flags]);
+  equal(usage.status, 2);
+  match(usage.stderr, /Cannot read arguments: line 1, column 10: expected a value/);
+
+  const unknown = await atoll(["call", "text_analyze", "{}", "--json", ...flags]);
+  equal(unknown.status, 1);
+  deepEqual(JSON.parse(unknown.stdout).error.nearest, "text_analyse");
+});
+
+test("call names the argument that does not fit", async () => {
+  const flags = ["--engine", "portable", "--plugins", await fixture("text")];
+  const { status, stdout } = await atoll([
+    "call",
+    "text_analyse",
+    '{"input":5}',
+    "--json",
+    ...flags,
+  ]);
+  const { error } = JSON.parse(stdout);
+  deepEqual([status, error.code, error.path], [1, "invalid_argument", "arguments.input"]);
+});
+
+test("inspect shows tools, imports and WIT", async () => {
+  const file = await fixture("text");
+  const shown = await atoll(["inspect", file, "--engine", "portable"]);
+  equal(shown.status, 0, shown.stderr);
+  match(shown.stdout, /^ {2}text_analyse/m);
+  match(shown.stdout, /^WIT$/m);
+  const report = JSON.parse(
+    (await atoll(["inspect", file, "--engine", "portable", "--json"])).stdout,
+  );
+  deepEqual(report.tools.map((tool: { name: string }) => tool.name), [
+    "text_analyse",
+    "text_reverse",
+  ]);
+  match(report.wit, /package /);
+  equal(report.http, false);
+});
+
+test("A21: inspect of a file that is no component ends with 1 and says so", async () => {
+  for (const name of ["truncated", "core-module", "unknown-import"] as const) {
+    const { status, stderr } = await atoll([
+      ...["inspect", await fixture(name), "--engine", "portable"],
+    ]);
+    equal(status, 1, name);
+    match(stderr, /^atoll: Cannot /m);
+  }
+});
+
+test("doctor reports each check, for people and for programs", async () => {
+  const people = await atoll(["doctor"]);
+  equal(people.status, 0, people.stderr);
+  match(people.stdout, /^ {2}ok +runtime +/m);
+  match(people.stdout, /^\d+ ok, \d+ degraded, 0 failed$/m);
+  const report = JSON.parse((await atoll(["doctor", "--json"])).stdout);
+  equal(report.ok, true);
+  const checks = report.findings.map((finding: { check: string }) => finding.check);
+  for (const check of ["runtime", "native", "cpu", "address-space", "kernel", "memory"]) {
+    ok(checks.includes(check), check);
+  }
+});
+
+test("serve listens, says so, and ends with 0 on SIGTERM", async () => {
+  const flags = ["--engine", "portable", "--port", "0", "--plugins", await fixture("tiny")];
+  const child = start(["serve", ...flags]);
+  const [, url = ""] = await child.said(/^atoll: listening on (http:\/\/127\.0\.0\.1:\d+)$/m);
+  equal((await fetch(`${url}/health/live`)).status, 200);
+  child.signal("SIGTERM");
+  const { status, stdout } = await child.ended;
+  deepEqual([status, stdout], [0, ""]);
+});
+
+if (runtime === "deno") {
+  test("under Deno without permissions doctor says what is lost", async () => {
+    const granted = ["run", "--no-prompt", "--allow-read", MAIN];
+    const { status, stdout, stderr } = await new Child([process.execPath, ...granted, "doctor"])
+      .ended;
+    equal(status, 0, stderr);
+    for (const name of ["write", "net", "env", "run", "ffi", "sys"]) {
+      match(stdout, new RegExp(`degraded +permission-${name} +Deno did not grant`));
+    }
+  });
+
+  test("under Deno a permission that is missing is named with its flag", async () => {
+    const granted = ["run", "--no-prompt", "--allow-read", "--allow-env", MAIN];
+    const flags = ["serve", "--port", "0", "--plugins", await fixture("tiny")];
+    const { status, stderr } = await new Child([process.execPath, ...granted, ...flags]).ended;
+    equal(status, 1);
+    match(stderr, /^atoll: Cannot .*--allow-net/m);
+  });
+}
+
+/** A PATH on which the present runtime is found under its name, and nothing else. */
+async function onPath(names: string[], use: (path: string) => Promise<void>): Promise<void> {
+  await inFolder({}, async (folder) => {
+    for (const name of names) symlinkSync(process.execPath, join(folder, name));
+    await use(folder);
+  });
+}
+
+async function nodePath(): Promise<string> {
+  const { stdout } = await new Child(["sh", "-c", "command -v node"]).ended;
+  return stdout.trim();
+}
+
+test("the npm program starts itself again under the runtime that is there", async () => {
+  const node = await nodePath();
+  await onPath([runtime], async (path) => {
+    const environment = { PATH: path };
+    const version = await new Child([node, BIN, "--version"], { environment }).ended;
+    equal(version.status, 0, version.stderr);
+    match(version.stdout, new RegExp(`^atoll .* \\(${runtime} `));
+    const wrong = await new Child([node, BIN, "srve"], { environment }).ended;
+    equal(wrong.status, 2);
+    match(wrong.stderr, /did you mean serve\?/);
+  });
+});
+
+test("the npm program passes signals on", async () => {
+  const node = await nodePath();
+  const flags = ["--engine", "portable", "--port", "0", "--plugins", await fixture("tiny")];
+  await onPath([runtime], async (path) => {
+    const child = new Child([node, BIN, "serve", ...flags], { environment: { PATH: path } });
+    await child.said(/listening on/);
+    child.signal("SIGTERM");
+    equal((await child.ended).status, 0);
+  });
+});
+
+test("the npm program without Deno and Bun says what is missing and ends with 127", async () => {
+  const node = await nodePath();
+  await onPath([], async (path) => {
+    const none = await new Child([node, BIN, "serve"], { environment: { PATH: path } }).ended;
+    equal(none.status, 127);
+    match(none.stderr, /^atoll: Cannot start: neither Deno nor Bun is on the PATH; install one/);
+    const environment = { PATH: path, ATOLL_RUNTIME: "bun" };
+    const wanted = await new Child([node, BIN, "serve"], { environment }).ended;
+    equal(wanted.status, 127);
+    match(wanted.stderr, /^atoll: Cannot start under bun: it is not on the PATH/);
+  });
+});
