@@ -13,6 +13,7 @@ import {
   type WitType,
   type World,
 } from "../sandbox/wit/model.ts";
+import { resultSides } from "../sandbox/values.ts";
 import { readWorld } from "../sandbox/wit/resolve.ts";
 import { type JsonSchema, objectSchema, typeSchema } from "./json_schema.ts";
 
@@ -32,6 +33,8 @@ export interface Tool {
    * answered as empty content without structured content.
    */
   readonly outputSchema?: JsonSchema;
+  /** JSON Schema of the error side of its result; absent for a function that cannot fail. */
+  readonly errorSchema?: JsonSchema;
   /** Index into the functions of the loaded component. */
   readonly functionIndex: number;
   /** The JSON result is not an object: revisions before 2026-07-28 need it as `{"result": …}`. */
@@ -184,12 +187,15 @@ function checkName(name: string, label: string): void {
 }
 
 function tool(name: string, func: WitFunction, functionIndex: number): Tool {
-  const ok = func.result?.kind === "result" ? func.result.ok : func.result;
+  const { fallible, ok, error } = resultSides(func);
   return {
     name,
     ...(func.docs === undefined ? {} : { description: func.docs }),
     inputSchema: objectSchema(func.params, "input"),
     ...output(ok),
+    ...(fallible
+      ? { errorSchema: error === null ? { type: "null" } : typeSchema(error, "output") }
+      : {}),
     functionIndex,
   };
 }

@@ -185,7 +185,8 @@ class WasmtimeComponent implements LoadedComponent {
     }
     let reply: HttpReply | Promise<HttpReply>;
     try {
-      const frame = { head: encodeRequestHead(request), body: request.body };
+      const toError = (error: unknown): Error => fromNative(error, this.#id);
+      const frame = { head: encodeRequestHead(request), body: request.body, toError };
       reply = this.#client.http(this.#httpTarget, frame, this.#options(options));
     } catch (error) {
       throw fromNative(error, this.#id);

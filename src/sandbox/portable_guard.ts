@@ -113,6 +113,8 @@ export class CallGuard {
    * @param ms Longest wait; Infinity for as long as the call may last.
    */
   wait(ms: number, seen: number): void {
+    // A cancel that was announced before `seen` was read wakes nobody any more.
+    if (!this.#look()) throw new GuestEnded();
     const before = performance.now();
     const left = Math.max(0, Math.min(ms, this.#deadline - before));
     if (left > 0) Atomics.wait(this.#words, WORD_WAKE, seen, left);

@@ -124,10 +124,23 @@ function decodeNumber(type: WitType, json: JsonNumber, path: string): number | b
   if (!Number.isFinite(float)) {
     throw new ArgumentError(path, expected, `number out of range for ${expected}`);
   }
-  if (json.isInteger) return integer(type, BigInt(json.text), path);
+  if (json.isInteger) return exact(type, BigInt(json.text), path);
   if (!Number.isInteger(float)) return wrong(type, path, String(float));
   if (Math.abs(float) > EXACT_MAX) return outOfRange(type, String(BigInt(float)), path);
-  return integer(type, BigInt(float), path);
+  return exact(type, BigInt(float), path);
+}
+
+/**
+ * An integer that was a JSON number. Beyond what a double holds exactly it may have been rounded
+ * on its way by whoever read the text before, so a 64-bit integer of that size has to be a string.
+ */
+function exact(type: WitType, value: bigint, path: string): number | bigint {
+  const wide = type.kind === "u64" || type.kind === "s64";
+  if (wide && !Number.isSafeInteger(Number(value))) {
+    const message = `${value} is beyond what a JSON number holds exactly; give it as a string`;
+    throw new ArgumentError(path, typeName(type), message);
+  }
+  return integer(type, value, path);
 }
 
 function integer(type: WitType, value: bigint, path: string): number | bigint {

@@ -81,7 +81,9 @@ function refused(of: WitFunction, json: string): string {
 
 test("values: what JSON.parse would lose is kept or refused", () => {
   const u64 = func({ n: { kind: "u64" } });
-  assert.deepEqual(parseArguments(u64, '{"n":18446744073709551615}'), [18446744073709551615n]);
+  assert.deepEqual(parseArguments(u64, '{"n":"18446744073709551615"}'), [18446744073709551615n]);
+  assert.deepEqual(parseArguments(u64, '{"n":9007199254740991}'), [9007199254740991n]);
+  assert.match(refused(u64, '{"n":9007199254740992}'), /^arguments\.n: .* give it as a string/);
   assert.match(refused(u64, '{"n":1,"n":2}'), /^arguments\.n: given twice/);
   assert.match(refused(u64, '{"n":1}x'), /^arguments: malformed JSON: trailing characters/);
   assert.match(refused(u64, '{"n":"\\ud800"}'), /lone surrogate/);

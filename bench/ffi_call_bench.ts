@@ -1,0 +1,149 @@
+/**
+ * What does a call from JavaScript cost beside the same call made with wasmtime alone?
+ *
+ * Owns: the cases fresh, warm and hop. The guest is `reverse` of the shipped plugin `text`, with 64
+ * bytes in and out; the peers are `native/sandbox/examples/bare_call.rs`, with the same engine
+ * configuration: bare-async as a server must run guests, with fibres and epochs, and bare-sync
+ * without a fibre, which can neither wait nor be moved.
+ */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { type Component, Engine } from "../ffi/mod.ts";
+import { NativeClient } from "../ffi/client.ts";
+import { openLibrary } from "../ffi/library.ts";
+import { buildNative, findNative } from "../native/build/build.ts";
+import { cacheFolder, CHECKOUT, type NativePaths } from "../native/build/cache.ts";
+import { fixture } from "../tests/fixtures/build.ts";
+import { type Bench, type Contender, pin, pinned } from "./harness.ts";
+
+const PAYLOAD_BYTES = 64;
+const PROCESSOR = 0;
+
+export async function run(bench: Bench): Promise<void> {
+  const calls = bench.small ? 200 : 20_000;
+  const libraries = await findNative() ?? await buildNative();
+  const path = await fixture("text");
+  const engine = await Engine.open({ libraries });
+  const component = await engine.load(readFileSync(path), { id: "text" });
+  try {
+    const peers = bench.small ? [] : barePeers(path, calls);
+    bench.header({
+      "calls a round": calls,
+      payload: `${PAYLOAD_BYTES} bytes`,
+      pinned: `fresh and warm and their peers to processor ${PROCESSOR}, hop not`,
+    });
+    const bound = bench.small ? false : pin(PROCESSOR);
+    if (!bench.small && !bound) bench.note("  taskset is missing: nothing is pinned");
+    await bench.ask({
+      case: "fresh",
+      unit: "us",
+      better: "lower",
+      about: "a fresh instance and one list<u8> call, inline through FFI",
+      atoll: inline(component, calls),
+      peers,
+    });
+    await bench.ask({
+      case: "warm",
+      unit: "us",
+      better: "lower",
+      about: "the smallest way through the boundary: slot, frame, router, refusal; no instance",
+      atoll: await refused(libraries, calls * 10),
+      peers: [],
+    });
+    if (bound) pin(null);
+    await bench.ask({
+      case: "hop",
+      unit: "us",
+      better: "lower",
+      about: "the fresh call, handed to the workers and awaited, one at a time",
+      atoll: hop(component, calls >> 1),
+      peers,
+    });
+    const { callsInline, callsMigrated } = engine.stats();
+    bench.note(`\n  ${callsInline} calls ended inline, ${callsMigrated} on the workers`);
+  } finally {
+    await engine.close();
+  }
+}
+
+function inline(component: Component, calls: number): Contender {
+  const payload = new Uint8Array(PAYLOAD_BYTES).fill(97);
+  const round = async (): Promise<void> => {
+    for (let i = 0; i < calls; i++) {
+      let answer = component.callBytes("reverse", payload);
+      // A call that overran its slice; there are few, and they count.
+      if (answer instanceof Promise) answer = await answer;
+      if (answer.length !== PAYLOAD_BYTES) throw new Error("a wrong answer");
+    }
+  };
+  return timed("atoll inline", calls, round);
+}
+
+function hop(component: Component, calls: number): Contender {
+  const payload = new Uint8Array(PAYLOAD_BYTES).fill(97);
+  const options = { detached: true };
+  return timed("atoll detached", calls, async () => {
+    for (let i = 0; i < calls; i++) {
+      const answer = await component.callBytes("reverse", payload, options);
+      if (answer.length !== PAYLOAD_BYTES) throw new Error("a wrong answer");
+    }
+  });
+}
+
+async function refused(libraries: NativePaths, calls: number): Promise<Contender> {
+  const client = await NativeClient.open(await openLibrary(libraries.core));
+  const payload = new Uint8Array(PAYLOAD_BYTES);
+  const nowhere = 0xffff_ffff;
+  return timed("atoll boundary", calls, () => {
+    for (let i = 0; i < calls; i++) client.callBytes(nowhere, payload);
+    return Promise.resolve();
+  });
+}
+
+/** Microseconds a call. */
+function timed(name: string, calls: number, round: () => Promise<void>): Contender {
+  let warm = false;
+  return {
+    name,
+    measure: async () => {
+      if (!warm) await round();
+      warm = true;
+      const begin = performance.now();
+      await round();
+      return (performance.now() - begin) * 1000 / calls;
+    },
+  };
+}
+
+/** The same call by wasmtime alone; each round is a process of its own, with a round to warm up. */
+function barePeers(component: string, calls: number): Contender[] {
+  const target = join(cacheFolder(), "cargo");
+  execFileSync("cargo", [
+    "build",
+    "--release",
+    "--locked",
+    "--quiet",
+    "--example",
+    "bare_call",
+    "--target-dir",
+    target,
+  ], { cwd: join(CHECKOUT, "native/sandbox"), stdio: ["ignore", "ignore", "inherit"] });
+  const program = join(target, "release/examples/bare_call");
+  const command = pinned(PROCESSOR, [program, component, "reverse", String(calls), "1"]);
+  return ["bare-async", "bare-sync"].map((name) => ({
+    name,
+    measure: () => {
+      // A backtrace for each dropped store would cost the peer 3 µs.
+      const { RUST_BACKTRACE: _, ...env } = process.env;
+      const text = execFileSync(command[0]!, command.slice(1), { encoding: "utf8", env });
+      const lines = text.trim().split("\n").map((line) =>
+        JSON.parse(line) as { case: string; ns: number }
+      );
+      const own = lines.find((line) => line.case === name);
+      if (!own) throw new Error(`bare_call said nothing about ${name}`);
+      return own.ns / 1000;
+    },
+  }));
+}

@@ -1,0 +1,81 @@
+/**
+ * Command: one bench by name, `deno task bench NAME [--runtime deno|bun] [--small] [--json]`.
+ *
+ * Owns: arguments, and starting itself again under the other runtime. NAME is the file's name
+ * without `_bench.ts`.
+ */
+import { spawn } from "node:child_process";
+import { readdirSync } from "node:fs";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { currentRuntime, runScript, type RuntimeName } from "../tests/runtimes.ts";
+import { Bench, type RunBench } from "./harness.ts";
+
+const SUFFIX = "_bench.ts";
+
+/** The benches there are, by name. */
+export function benchNames(): string[] {
+  return readdirSync(fileURLToPath(new URL("./", import.meta.url)))
+    .filter((file) => file.endsWith(SUFFIX))
+    .map((file) => file.slice(0, -SUFFIX.length))
+    .sort();
+}
+
+/** The function that runs a bench. */
+export async function loadBench(name: string): Promise<RunBench> {
+  const module = await import(`./${name}${SUFFIX}`) as { readonly run: RunBench };
+  return module.run;
+}
+
+interface Arguments {
+  readonly name: string;
+  readonly runtime: RuntimeName;
+  readonly small: boolean;
+  readonly json: boolean;
+}
+
+/** Reads the command line; a string is what is wrong with it. */
+export function parseArguments(args: readonly string[]): Arguments | string {
+  let name: string | null = null;
+  let runtime: string = currentRuntime;
+  const flags = { small: false, json: false };
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    const [flag, inline] = arg.split("=", 2);
+    if (flag === "--runtime") runtime = inline ?? args[++i] ?? "";
+    else if (arg === "--small") flags.small = true;
+    else if (arg === "--json") flags.json = true;
+    else if (arg.startsWith("-")) return `unknown flag "${arg}"`;
+    else if (name !== null) return `one bench at a time, not "${name}" and "${arg}"`;
+    else name = arg;
+  }
+  if (runtime !== "deno" && runtime !== "bun") return `--runtime is deno or bun, not "${runtime}"`;
+  const names = benchNames();
+  if (name === null) return `which bench? ${names.join(", ")}`;
+  if (!names.includes(name)) return `no bench "${name}"; there are ${names.join(", ")}`;
+  return { name, runtime, ...flags };
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const parsed = parseArguments(args);
+  if (typeof parsed === "string") {
+    process.stderr.write(`bench: ${parsed}\n`);
+    return 2;
+  }
+  const { name, runtime, small, json } = parsed;
+  if (runtime !== currentRuntime) return await runUnder(runtime, args);
+  const run = await loadBench(name);
+  await run(new Bench(name, { small, json }));
+  return 0;
+}
+
+function runUnder(runtime: RuntimeName, args: readonly string[]): Promise<number> {
+  const [program, ...rest] = runScript(runtime, fileURLToPath(import.meta.url));
+  return new Promise((resolve, reject) => {
+    const child = spawn(program!, [...rest, ...args], { stdio: "inherit", env: process.env });
+    child.once("error", reject);
+    child.once("close", (code) => resolve(code ?? 1));
+  });
+}
+
+if (import.meta.main) process.exit(await main(process.argv.slice(2)));

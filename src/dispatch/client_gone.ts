@@ -1,0 +1,27 @@
+/**
+ * The cancellation of a call whose client goes away.
+ *
+ * Owns: when a signal is made. Must not know HTTP. The signal of a request costs more than a short
+ * call (Deno makes an exception with its stack for each that was looked at), so it is looked at
+ * only for calls that did not end at once; until then an engine gets one of its own.
+ */
+import type { CallOptions } from "../sandbox/sandbox.ts";
+
+/** Options of a call that may be cancelled from outside while it runs. */
+export class ClientGone implements CallOptions {
+  #controller: AbortController | null = null;
+
+  /** Made when it is read for the first time. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    return this.#controller.signal;
+  }
+
+  /** Ends the call with the source from now on: the call is under way. */
+  follow(source: AbortSignal): void {
+    this.#controller ??= new AbortController();
+    const controller = this.#controller;
+    if (source.aborted) controller.abort(source.reason);
+    else source.addEventListener("abort", () => controller.abort(source.reason), { once: true });
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * The routes of the HTTP server: the MCP endpoint, plugins' handlers, health.
+ *
+ * Owns: which route is served by what, the check of Host and Origin before, errors after. Must not
+ * know the protocol, the sandbox or the runtime.
+ */
+import { Hono } from "hono";
+import { RegExpRouter } from "hono/router/reg-exp-router";
+import { AtollError } from "../core/errors.ts";
+import { ClientGone } from "../dispatch/client_gone.ts";
+import type { Callee } from "../dispatch/dispatcher.ts";
+import type { CallOptions, SandboxRequest, SandboxResponse } from "../sandbox/sandbox.ts";
+import {
+  liveResponse,
+  type PluginHealth,
+  type PluginsHealth,
+  readyResponse,
+  type ServerState,
+} from "./health.ts";
+import { OriginGuard, type OriginOptions } from "./origin.ts";
+import { targetOf, toResponse, toSandboxRequest, withSmallBody } from "./plugin_routes.ts";
+import { problem, type ProblemLog, problemOf } from "./problem.ts";
+
+/** A plugin that may have routes. */
+export interface RoutedPlugin extends Callee, PluginHealth {
+  readonly component: Callee["component"];
+}
+
+/** What the app needs of the registry. */
+export interface PluginSource extends PluginsHealth {
+  plugin(id: string): RoutedPlugin | undefined;
+  plugins(): readonly RoutedPlugin[];
+}
+
+export interface AppOptions {
+  readonly origin: OriginOptions;
+  readonly registry: PluginSource;
+  readonly dispatcher: {
+    handleHttp(
+      plugin: Callee,
+      request: SandboxRequest,
+      options?: CallOptions,
+    ): SandboxResponse | Promise<SandboxResponse>;
+  };
+  /** The MCP endpoint; serves every method of its path. */
+  readonly mcp: { handle(request: Request): Response | Promise<Response> };
+  readonly log: ProblemLog;
+  readonly state: () => ServerState;
+}
+
+/** Builds the app; its `fetch` is what a listener serves. */
+export function createApp(options: AppOptions): Hono {
+  // Of Hono's routers this one finds fixed paths by a look-up, without any pattern.
+  const app = new Hono({ router: new RegExpRouter() });
+  const guard = new OriginGuard(options.origin);
+  const guarded = (request: Request, serve: () => Response | Promise<Response>) => {
+    const refusal = guard.refusal(request);
+    return refusal === null ? serve() : problem(403, refusal);
+  };
+  app.all("/mcp", (c) => guarded(c.req.raw, () => options.mcp.handle(c.req.raw)));
+  // Probes ask by address, and there is nothing here to act on: no check of Host.
+  app.get("/health/live", liveResponse);
+  app.get("/health/ready", () => readyResponse(options.state(), options.registry));
+  app.all(
+    "/health/*",
+    (c) =>
+      c.req.path === "/health/live" || c.req.path === "/health/ready"
+        ? problem(405, "Health routes take GET only", { allow: "GET, HEAD" })
+        : problem(404, `There is nothing at ${c.req.path}`),
+  );
+  app.all("/http/*", (c) => guarded(c.req.raw, () => servePlugin(c.req.raw, options)));
+  app.notFound((c) => problem(404, `There is nothing at ${c.req.path}`));
+  app.onError((error) => problemOf(error, options.log));
+  return app;
+}
+
+function servePlugin(request: Request, options: AppOptions): Response | Promise<Response> {
+  const target = targetOf(request.url);
+  const plugin = target === null ? undefined : options.registry.plugin(target.id);
+  if (target === null || plugin === undefined || plugin.httpRoute === null) {
+    return noRoute(target?.id ?? "", options.registry);
+  }
+  const call = new ClientGone();
+  const serve = (sandboxRequest: SandboxRequest) => {
+    const response = options.dispatcher.handleHttp(plugin, sandboxRequest, call);
+    if (!(response instanceof Promise)) return toResponse(response, request.method);
+    call.follow(request.signal);
+    return response.then((done) => toResponse(done, request.method));
+  };
+  const sandboxRequest = toSandboxRequest(request, target);
+  const small = withSmallBody(request, sandboxRequest);
+  return small === null ? serve(sandboxRequest) : small.then(serve);
+}
+
+function noRoute(id: string, registry: PluginSource): Response {
+  if (registry.pending().includes(id)) {
+    return problem(503, `Plugin "${id}" is being built`, { "retry-after": "5" });
+  }
+  throw new AtollError("not_found", `No plugin "${id}" serves HTTP`);
+}

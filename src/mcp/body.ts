@@ -1,0 +1,52 @@
+/**
+ * Reads a request's body up to a limit.
+ *
+ * Owns: counting bytes. Must not know what is in them.
+ */
+
+/**
+ * The whole body, or null when it is longer than `limit` bytes. A declared length is believed, as
+ * the HTTP server cuts the body there; without one the bytes are counted as they come.
+ * @param declaredLength The Content-Length field, or null.
+ */
+export async function readBody(
+  request: Request,
+  declaredLength: string | null,
+  limit: number,
+): Promise<Uint8Array | null> {
+  if (declaredLength !== null) {
+    const length = Number(declaredLength);
+    if (!(length <= limit)) {
+      await request.body?.cancel();
+      return null;
+    }
+    return new Uint8Array(await request.arrayBuffer());
+  }
+  return request.body === null ? new Uint8Array() : await readCounted(request.body, limit);
+}
+
+async function readCounted(
+  body: ReadableStream<Uint8Array>,
+  limit: number,
+): Promise<Uint8Array | null> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  const reader = body.getReader();
+  while (true) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    length += value.byteLength;
+    if (length > limit) {
+      await reader.cancel();
+      return null;
+    }
+    chunks.push(value);
+  }
+  const whole = new Uint8Array(length);
+  let offset = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  return whole;
+}

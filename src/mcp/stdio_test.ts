@@ -1,0 +1,168 @@
+import assert from "node:assert/strict";
+import { test } from "../../tests/harness.ts";
+import {
+  ECHO,
+  envelopeServer,
+  type EnvelopeTool,
+  type Json,
+  MODERN_META,
+} from "../../tests/mcp/envelope_tools.ts";
+import { serveStdio } from "./stdio.ts";
+
+/** A session whose input the test writes and whose output it reads. */
+function open(tools: readonly EnvelopeTool[] = [ECHO], lineBytes = 10_000) {
+  const { server } = envelopeServer(tools);
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const writer = writable.getWriter();
+  const lines: string[] = [];
+  const wakes: (() => void)[] = [];
+  const done = serveStdio({
+    server,
+    input: readable,
+    lineBytes,
+    write: (text) => {
+      lines.push(text);
+      for (const wake of wakes.splice(0)) wake();
+    },
+  });
+  return {
+    send: (value: unknown) =>
+      writer.write(
+        value instanceof Uint8Array
+          ? value
+          : new TextEncoder().encode(`${JSON.stringify(value)}\n`),
+      ),
+    /** The message at an index, once it is written. */
+    async at(index: number): Promise<Json> {
+      while (lines.length <= index) await new Promise<void>((resolve) => wakes.push(resolve));
+      const line = lines[index] ?? "";
+      assert.ok(line.endsWith("\n") && !line.slice(0, -1).includes("\n"));
+      return JSON.parse(line);
+    },
+    async end(): Promise<string[]> {
+      await writer.close();
+      await done;
+      return lines;
+    },
+  };
+}
+
+const request = (id: unknown, method: string, params: object = {}) => ({
+  jsonrpc: "2.0",
+  id,
+  method,
+  params,
+});
+
+const initialize = (version: string) =>
+  request(0, "initialize", { protocolVersion: version, capabilities: {}, clientInfo: {} });
+
+test("every revision with a handshake is agreed on, 2024-11-05 too", async () => {
+  for (const version of ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"]) {
+    const session = open();
+    await session.send(initialize(version));
+    assert.equal((await session.at(0)).result.protocolVersion, version);
+    await session.send({ jsonrpc: "2.0", method: "notifications/initialized" });
+    await session.send(request(1, "tools/call", { name: "unit_echo", arguments: { a: 1 } }));
+    assert.deepEqual((await session.at(1)).result.structuredContent, { a: 1 });
+    assert.equal((await session.end()).length, 2);
+  }
+});
+
+test("modern requests need no handshake and carry their metadata", async () => {
+  const session = open();
+  await session.send(request("d", "server/discover", { _meta: MODERN_META }));
+  const { result } = await session.at(0);
+  assert.equal(result.resultType, "complete");
+  assert.deepEqual(result.supportedVersions.at(-1), "2024-11-05");
+  await session.send(request("e", "server/discover"));
+  assert.equal((await session.at(1)).error.code, -32602);
+  const meta = { ...MODERN_META, "io.modelcontextprotocol/protocolVersion": "v999" };
+  await session.send(request("f", "tools/list", { _meta: meta }));
+  assert.equal((await session.at(2)).error.code, -32022);
+  await session.end();
+});
+
+test("A5: a batch is served where the agreed revision has it", async () => {
+  const batch = [request(1, "ping"), request(2, "ping")];
+  const old = open();
+  await old.send(initialize("2025-03-26"));
+  await old.send(batch);
+  assert.deepEqual((await old.at(1)).map((one: Json) => one.id), [1, 2]);
+  await old.end();
+  const later = open();
+  await later.send(initialize("2025-06-18"));
+  await later.send(batch);
+  assert.equal((await later.at(1)).error.code, -32600);
+  await later.end();
+});
+
+test("A6: lines that are no messages are answered and the session goes on", async () => {
+  const session = open([ECHO], 200);
+  await session.send(Uint8Array.of(0xff, 0x0a));
+  assert.equal((await session.at(0)).error.code, -32700);
+  await session.send(new TextEncoder().encode("{\n\n  \r\n"));
+  assert.equal((await session.at(1)).error.code, -32700);
+  await session.send(request(1, "ping", { filler: "x".repeat(300) }));
+  assert.equal((await session.at(2)).error.code, -32600);
+  await session.send(request(2, "ping"));
+  assert.equal((await session.at(3)).id, 2);
+  assert.equal((await session.end()).length, 4);
+});
+
+/** Answers when it is told to, or when it is cancelled. */
+function waiting() {
+  const calls: { answer: () => void; signal: AbortSignal | undefined }[] = [];
+  const tool: EnvelopeTool = {
+    name: "unit_wait",
+    body: (_, options) => {
+      const signal = options?.signal;
+      return new Promise((resolve) => {
+        const answer = () => resolve({ kind: "ok", json: '"late"' });
+        signal?.addEventListener("abort", answer);
+        calls.push({ answer, signal });
+      });
+    },
+  };
+  return { calls, tool };
+}
+
+test("requests run beside each other and answers come as they are ready", async () => {
+  const { calls, tool } = waiting();
+  const session = open([ECHO, tool]);
+  await session.send(request("slow", "tools/call", { name: "unit_wait" }));
+  await session.send(request("fast", "tools/call", { name: "unit_echo" }));
+  assert.equal((await session.at(0)).id, "fast");
+  calls[0]?.answer();
+  assert.equal((await session.at(1)).id, "slow");
+  await session.end();
+});
+
+test("a cancelled request is aborted and never answered", async () => {
+  const { calls, tool } = waiting();
+  const session = open([tool]);
+  const cancel = (requestId: unknown) =>
+    session.send({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId } });
+  await session.send(request(1, "tools/call", { name: "unit_wait" }));
+  await session.send(request("1", "tools/call", { name: "unit_wait" }));
+  await cancel(2);
+  await cancel({});
+  await cancel("1");
+  await session.send(request(2, "ping"));
+  assert.equal((await session.at(0)).id, 2);
+  assert.equal(calls[0]?.signal?.aborted, false);
+  assert.equal(calls[1]?.signal?.aborted, true);
+  calls[0]?.answer();
+  assert.equal((await session.at(1)).id, 1);
+  assert.equal((await session.end()).length, 2);
+});
+
+test("the end of input waits for what runs", async () => {
+  const { calls, tool } = waiting();
+  const session = open([tool]);
+  await session.send(request(1, "tools/call", { name: "unit_wait" }));
+  const ended = session.end();
+  setTimeout(() => calls[0]?.answer(), 20);
+  const lines = await ended;
+  assert.equal(JSON.parse(lines[0] ?? "").id, 1);
+});

@@ -1,0 +1,109 @@
+/**
+ * Which engine runs the plugins: the native one where its libraries are or can be had, the
+ * portable one elsewhere and until then.
+ *
+ * Owns: that choice, what is said about it, and the background build. Must not know plugins.
+ */
+import type { BuildProgress, NativePaths } from "../../native/build/build.ts";
+import type { Config } from "../config/schema.ts";
+import { AtollError, toAtollError } from "../core/errors.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+import type { Logger } from "../telemetry/log.ts";
+
+/** The engine to begin with, and what may come after it. */
+export interface EngineStart {
+  readonly sandbox: Sandbox;
+  /** Builds the native libraries and opens the native engine; null when there is nothing to wait for. */
+  readonly upgrade: ((signal: AbortSignal) => Promise<Sandbox>) | null;
+}
+
+/** Where progress of a build is shown; `null` ends the line. */
+export type ShowProgress = (line: string | null) => void;
+
+/**
+ * The engine that can serve now. With `engine: "native"` it waits for the build; with `auto` it
+ * falls back to the portable engine and says why.
+ * @throws AtollError unsupported, build, io: with `engine: "native"` when it cannot be had
+ */
+export async function startEngine(
+  config: Config,
+  log: Logger,
+  show: ShowProgress,
+  signal?: AbortSignal,
+): Promise<EngineStart> {
+  if (config.engine === "portable") return { sandbox: await openPortable(config), upgrade: null };
+  const build = await import("../../native/build/build.ts");
+  const place = { checkout: build.CHECKOUT, cache: config.cacheDir };
+  const found = await build.findNative(place);
+  if (found) return await openFound(found, config, log);
+  if (config.engine === "native") {
+    const paths = await buildShown(config, show, signal);
+    return { sandbox: await openNative(paths, config), upgrade: null };
+  }
+  const obstacle = await build.nativeObstacle();
+  if (obstacle !== null) {
+    log.warn(`running on the portable engine: ${obstacle}`);
+    return { sandbox: await openPortable(config), upgrade: null };
+  }
+  return {
+    sandbox: await openPortable(config),
+    upgrade: async (stop) => openNative(await buildShown(config, show, stop), config),
+  };
+}
+
+/** For commands that make one call and end: never builds, unless the configuration insists. */
+export async function openEngine(config: Config, log: Logger): Promise<Sandbox> {
+  const start = await startEngine(config, log, (line) => {
+    if (line !== null) log.info(line);
+  });
+  return start.sandbox;
+}
+
+/** Libraries that are there and do not open are an error with `native`, a warning with `auto`. */
+async function openFound(paths: NativePaths, config: Config, log: Logger): Promise<EngineStart> {
+  try {
+    return { sandbox: await openNative(paths, config), upgrade: null };
+  } catch (thrown) {
+    if (config.engine === "native") throw thrown;
+    log.warn(`running on the portable engine: ${toAtollError(thrown).message}`);
+    return { sandbox: await openPortable(config), upgrade: null };
+  }
+}
+
+async function openNative(libraries: NativePaths, config: Config): Promise<Sandbox> {
+  const { openNativeSandbox } = await import("../sandbox/native.ts");
+  return openNativeSandbox({ libraries, engine: config.native, cacheDir: config.cacheDir });
+}
+
+async function openPortable(config: Config): Promise<Sandbox> {
+  const { openPortableSandbox } = await import("../sandbox/portable.ts");
+  return openPortableSandbox({ cacheDir: config.cacheDir });
+}
+
+async function buildShown(
+  config: Config,
+  show: ShowProgress,
+  signal?: AbortSignal,
+): Promise<NativePaths> {
+  const build = await import("../../native/build/build.ts");
+  try {
+    return await build.buildNative(
+      (progress) => show(progressLine(progress)),
+      signal,
+      { checkout: build.CHECKOUT, cache: config.cacheDir },
+    );
+  } catch (thrown) {
+    if (thrown instanceof build.NativeBuildError) {
+      throw new AtollError(thrown.code, thrown.message, {}, { cause: thrown });
+    }
+    throw thrown;
+  } finally {
+    show(null);
+  }
+}
+
+/** `building the native engine: sandbox 120 of 290 (cranelift-codegen)`. */
+export function progressLine({ phase, done, total, crate }: BuildProgress): string {
+  const current = crate === undefined ? "" : ` (${crate})`;
+  return `building the native engine: ${phase} ${done} of ${total}${current}`;
+}

@@ -1,0 +1,139 @@
+/**
+ * All plugins of a running server: loaded at start, moved to another engine while they serve.
+ *
+ * Owns: when a plugin is built, loaded, moved and unloaded, and the lines that say so. Must not
+ * know protocols or how calls are dispatched.
+ */
+import type { Config } from "../config/schema.ts";
+import { toAtollError } from "../core/errors.ts";
+import { componentOf } from "../plugins/build.ts";
+import { discover, type FoundPlugin } from "../plugins/discovery.ts";
+import { loadComponent, loadPlugin, type Plugin } from "../plugins/plugin.ts";
+import type { Registry } from "../plugins/registry.ts";
+import type { GuestLog, Sandbox } from "../sandbox/sandbox.ts";
+import type { Logger } from "../telemetry/log.ts";
+
+export interface FleetOptions {
+  readonly config: Config;
+  readonly registry: Registry;
+  readonly log: Logger;
+  /** Says that a plugin is ready or has moved: one line for the person who started the server. */
+  readonly announce: (line: string) => void;
+  /** One line while something is built; null ends it. */
+  readonly show: (line: string | null) => void;
+}
+
+export class Fleet {
+  readonly #options: FleetOptions;
+  readonly #found = new Map<string, FoundPlugin>();
+  #sandbox: Sandbox;
+  #loading: Promise<unknown> = Promise.resolve();
+
+  constructor(sandbox: Sandbox, options: FleetOptions) {
+    this.#sandbox = sandbox;
+    this.#options = options;
+  }
+
+  /**
+   * Finds the plugins and begins to load them, all at once.
+   * @returns when each is ready or has failed; failures are in the registry
+   * @throws AtollError config: a path that does not exist, before anything is loaded
+   */
+  load(): Promise<void> {
+    const { config, registry, log } = this.#options;
+    const { found, broken } = discover(config.plugins);
+    for (const { id, error } of broken) {
+      registry.fail(id, error);
+      log.error(error.message, { plugin: id });
+    }
+    const enabled = found.filter(({ id }) => config.pluginSettings[id]?.enabled !== false);
+    for (const plugin of enabled) {
+      this.#found.set(plugin.id, plugin);
+      registry.begin(plugin.id);
+    }
+    const all = Promise.all(enabled.map((plugin) => this.#load(plugin))).then(() => {});
+    this.#loading = all;
+    return all;
+  }
+
+  /**
+   * Moves every plugin to another engine, one after the other, without a failed call: new calls go
+   * to the new component at once, the old one is unloaded when its calls have ended. A plugin that
+   * the new engine refuses stays where it is.
+   */
+  async moveTo(sandbox: Sandbox): Promise<void> {
+    const before = this.#sandbox;
+    // Plugins that are found ready from here on are loaded by the new engine.
+    this.#sandbox = sandbox;
+    await this.#loading;
+    const stayed: string[] = [];
+    for (const plugin of this.#options.registry.plugins()) {
+      if (!await this.#move(plugin, sandbox)) stayed.push(plugin.id);
+    }
+    if (stayed.length === 0) await before.close();
+  }
+
+  async close(): Promise<void> {
+    await this.#sandbox.close();
+  }
+
+  async #load(found: FoundPlugin): Promise<void> {
+    const { config, registry, log, announce, show } = this.#options;
+    try {
+      const plugin = await loadPlugin(found, {
+        sandbox: this.#sandbox,
+        config,
+        onProgress: show,
+        onLog: (id, line) => this.#guestLog(id, line),
+      });
+      try {
+        registry.add(plugin);
+      } catch (thrown) {
+        await plugin.component.unload();
+        throw thrown;
+      }
+      announce(pluginLine(plugin));
+    } catch (thrown) {
+      const error = toAtollError(thrown);
+      registry.fail(found.id, error);
+      log.error(error.message, { plugin: found.id, error });
+    }
+  }
+
+  async #move(plugin: Plugin, sandbox: Sandbox): Promise<boolean> {
+    const found = this.#found.get(plugin.id);
+    if (found === undefined || plugin.component.engine === sandbox.kind) return true;
+    const { config, log, announce } = this.#options;
+    try {
+      const { bytes } = await componentOf(found, { cacheDir: config.cacheDir });
+      const component = await loadComponent(
+        sandbox,
+        plugin,
+        bytes,
+        (id, line) => this.#guestLog(id, line),
+      );
+      const old = plugin.swap(component);
+      announce(pluginLine(plugin));
+      await old.unload();
+      return true;
+    } catch (thrown) {
+      const error = toAtollError(thrown);
+      log.warn(`plugin "${plugin.id}" stays on the ${plugin.component.engine} engine`, { error });
+      return false;
+    }
+  }
+
+  #guestLog(plugin: string, line: GuestLog): void {
+    const { log } = this.#options;
+    const fields = { plugin, stream: line.stream, ...(line.lost > 0 ? { lost: line.lost } : {}) };
+    if (line.stream === "stderr") log.warn(line.text, fields);
+    else log.info(line.text, fields);
+  }
+}
+
+/** `text 0.1.0  native  tools: text_analyse, text_reverse  routes: none`. */
+export function pluginLine(plugin: Plugin): string {
+  const tools = plugin.tools.map((tool) => tool.name).join(", ");
+  return `${plugin.id} ${plugin.version}  engine: ${plugin.component.engine}  ` +
+    `tools: ${tools === "" ? "none" : tools}  routes: ${plugin.httpRoute ?? "none"}`;
+}

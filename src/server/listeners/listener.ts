@@ -1,0 +1,54 @@
+/**
+ * What a listener is: one HTTP server of a runtime behind one interface.
+ *
+ * Owns: the interface, the choice of the runtime, the error for an address in use. Must not know
+ * routes. The fetch handler is given to the runtime's own server, never to `node:http`.
+ */
+import { AtollError } from "../../core/errors.ts";
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0: any that is free. */
+  readonly port: number;
+  readonly fetch: (request: Request) => Response | Promise<Response>;
+  /** The response to something that `fetch` threw. */
+  readonly onError: (error: unknown) => Response;
+  /**
+   * Seconds a connection may go without a byte in either direction, where the runtime ends such
+   * connections (Bun, at most 255); it must be longer than any call takes. 0: never.
+   */
+  readonly idleSeconds?: number;
+}
+
+export interface Listener {
+  readonly host: string;
+  readonly port: number;
+  /**
+   * Refuses new connections and waits for the responses under way.
+   * @param graceMs The longest wait in milliseconds; 0: connections are cut at once. What goes on
+   * after it is cut on Bun and left to the end of the process on Deno.
+   */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** Listens with the server of the runtime this process is in. */
+export async function listen(options: ListenOptions): Promise<Listener> {
+  if ("Deno" in globalThis) return (await import("./deno.ts")).listen(options);
+  return (await import("./bun.ts")).listen(options);
+}
+
+/** The error for an address that another process has. */
+export function addressInUse(host: string, port: number, cause: unknown): AtollError {
+  return new AtollError(
+    "address_in_use",
+    `Cannot listen on ${host}:${port}: the port is in use; choose another with --port, or 0 for any`,
+    { key: "port", value: port },
+    { cause },
+  );
+}
+
+/** The error for an address that cannot be listened on for another reason. */
+export function cannotListen(host: string, port: number, cause: unknown): AtollError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new AtollError("io", `Cannot listen on ${host}:${port}: ${reason}`, {}, { cause });
+}

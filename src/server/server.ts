@@ -1,0 +1,213 @@
+/**
+ * The composition root: a configuration in, a running server out.
+ *
+ * Owns: what is made of what, the order of starting and stopping. Everything it joins lives
+ * elsewhere.
+ */
+import process from "node:process";
+import type { Config } from "../config/schema.ts";
+import { toAtollError } from "../core/errors.ts";
+import { ATOLL_VERSION } from "../core/version.ts";
+import { Dispatcher } from "../dispatch/dispatcher.ts";
+import { createApp } from "../http/app.ts";
+import type { ServerState } from "../http/health.ts";
+import { problem, problemOf } from "../http/problem.ts";
+import { McpHttpHandler } from "../mcp/http_handler.ts";
+import { McpServer } from "../mcp/server.ts";
+import { serveStdio } from "../mcp/stdio.ts";
+import { Registry } from "../plugins/registry.ts";
+import type { Logger } from "../telemetry/log.ts";
+import { type EngineStart, startEngine } from "./engines.ts";
+import { Fleet } from "./fleet.ts";
+import { listen, type Listener } from "./listeners/listener.ts";
+import { ProgressLine } from "./progress_line.ts";
+
+export interface ServerOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** Speak MCP on standard input and output, and do not listen. */
+  readonly stdio: boolean;
+}
+
+export interface RunningServer {
+  /** Where it listens; null with `stdio`. */
+  readonly url: string | null;
+  /** Refuses new work, waits for running work within `http.graceMs`, joins every thread. */
+  stop(): Promise<void>;
+  /** Resolves when it has stopped: after {@link stop}, or at the end of standard input. */
+  readonly finished: Promise<void>;
+}
+
+/** Plugins that load faster are ready before the first request; slower ones follow. */
+const SETTLE_MS = 1_500;
+
+/**
+ * Starts an engine, the plugins and a listener.
+ * @throws AtollError config, address_in_use, unsupported, build, io: nothing is left running
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const server = new Server(options);
+  try {
+    await server.start();
+  } catch (thrown) {
+    await server.stop();
+    throw thrown;
+  }
+  return server;
+}
+
+class Server implements RunningServer {
+  readonly #options: ServerOptions;
+  readonly #registry = new Registry();
+  readonly #dispatcher = new Dispatcher();
+  readonly #progress = new ProgressLine();
+  readonly #mcp: McpServer;
+  readonly #stopping = new AbortController();
+  readonly #done = Promise.withResolvers<void>();
+  #state: ServerState = "starting";
+  #fleet: Fleet | null = null;
+  #listener: Listener | null = null;
+  #upgrade: Promise<void> = Promise.resolve();
+  #stopped: Promise<void> | null = null;
+  url: string | null = null;
+
+  constructor(options: ServerOptions) {
+    this.#options = options;
+    const { config, log } = options;
+    this.#mcp = new McpServer({
+      registry: this.#registry,
+      dispatcher: this.#dispatcher,
+      info: { name: "atoll", title: "Atoll", version: ATOLL_VERSION },
+      log,
+      ttlMs: config.mcp.ttlMs,
+      pageSize: config.mcp.pageSize,
+    });
+  }
+
+  get finished(): Promise<void> {
+    return this.#done.promise;
+  }
+
+  async start(): Promise<void> {
+    const { config, log, stdio } = this.#options;
+    // The port first: a server that cannot listen must not begin to build.
+    if (!stdio) this.#listener = await this.#listen();
+    const engine = await startEngine(
+      config,
+      log,
+      (line) => this.#progress.show(line),
+      this.#stopping.signal,
+    );
+    const lines: string[] = [];
+    let announce: (line: string) => void = (line) => lines.push(line);
+    this.#fleet = new Fleet(engine.sandbox, {
+      config,
+      registry: this.#registry,
+      log,
+      announce: (line) => announce(line),
+      show: (line) => this.#progress.show(line),
+    });
+    const loaded = this.#fleet.load();
+    await settled(loaded, SETTLE_MS);
+    this.#state = "ready";
+    if (this.url !== null) this.#say(`listening on ${this.url}`);
+    for (const line of lines) this.#say(line);
+    announce = (line) => this.#say(line);
+    this.#upgrade = this.#followUp(loaded, engine);
+    if (stdio) this.#serveStdio();
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    const { config, log } = this.#options;
+    this.#state = "stopping";
+    this.#stopping.abort();
+    const ended = await this.#dispatcher.stop(config.http.graceMs);
+    if (!ended) log.warn(`calls were still running after ${config.http.graceMs} ms and are cut`);
+    await this.#listener?.stop(ended ? config.http.graceMs : 0);
+    await this.#upgrade;
+    await this.#fleet?.close();
+    this.#progress.clear();
+    this.#done.resolve();
+  }
+
+  async #listen(): Promise<Listener> {
+    const { config, log } = this.#options;
+    const mcp = new McpHttpHandler({
+      server: this.#mcp,
+      bodyBytes: config.http.bodyBytes,
+      refuse: problem,
+    });
+    const app = createApp({
+      origin: { host: config.host, ...config.http },
+      registry: this.#registry,
+      dispatcher: this.#dispatcher,
+      mcp,
+      log,
+      state: () => this.#state,
+    });
+    const listener = await listen({
+      host: config.host,
+      port: config.port,
+      fetch: (request) => app.fetch(request),
+      onError: (error) => problemOf(error, log),
+    });
+    const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
+    this.url = `http://${host}:${listener.port}`;
+    return listener;
+  }
+
+  /** What goes on after the server is ready: slow plugins, then the native engine. */
+  async #followUp(loaded: Promise<void>, engine: EngineStart): Promise<void> {
+    const { log } = this.#options;
+    try {
+      await loaded;
+      this.#progress.show(null);
+      if (engine.upgrade === null || this.#stopping.signal.aborted) return;
+      const sandbox = await engine.upgrade(this.#stopping.signal);
+      if (this.#stopping.signal.aborted) return await sandbox.close();
+      await this.#fleet?.moveTo(sandbox);
+    } catch (thrown) {
+      if (this.#stopping.signal.aborted) return;
+      const error = toAtollError(thrown);
+      log.error(`staying on the portable engine: ${error.message}`);
+    }
+  }
+
+  #serveStdio(): void {
+    const { config, log } = this.#options;
+    serveStdio({
+      server: this.#mcp,
+      input: process.stdin,
+      write: (text) =>
+        new Promise((resolve, reject) =>
+          process.stdout.write(text, (error) => error ? reject(error) : resolve())
+        ),
+      lineBytes: config.http.bodyBytes,
+    }).catch((error) =>
+      log.error(`standard input or output failed: ${toAtollError(error).message}`)
+    )
+      .then(() => this.stop());
+  }
+
+  #say(line: string): void {
+    this.#progress.clear();
+    process.stderr.write(`atoll: ${line}\n`);
+  }
+}
+
+/** Waits for a promise, but not longer than `ms`. */
+async function settled(promise: Promise<void>, ms: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  await Promise.race([
+    promise,
+    new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, ms);
+    }),
+  ]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,170 @@
+/** What may reach the server at all: Host, Origin, malformed HTTP, media types, body limits. */
+import assert from "node:assert/strict";
+import { connect } from "node:http2";
+import { runtime, test } from "../harness.ts";
+import { rawExchange, rawRequest } from "./raw.ts";
+import { withApp } from "./support.ts";
+
+const PING = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" });
+const JSON_FIELDS = ["Content-Type: application/json", `Content-Length: ${PING.length}`];
+
+const ping = (port: number, host: string, ...fields: string[]) =>
+  rawExchange(port, rawRequest("POST /mcp", [`Host: ${host}`, ...JSON_FIELDS, ...fields], PING));
+
+test("A1: a foreign Origin and null are refused with 403, loopback may call", async () => {
+  await withApp({}, async ({ port }) => {
+    for (const origin of ["https://evil.example", "null", "http://localhost.evil.example"]) {
+      const { status, text } = await ping(port, "localhost", `Origin: ${origin}`);
+      assert.equal(status, 403, origin);
+      assert.match(text, /application\/problem\+json/);
+    }
+    for (const origin of ["http://localhost:5173", `http://127.0.0.1:${port}`]) {
+      assert.equal((await ping(port, "localhost", `Origin: ${origin}`)).status, 200, origin);
+    }
+  });
+});
+
+test("A2: a rebinding Host is refused with 403, loopback hosts are served", async () => {
+  await withApp({}, async ({ port }) => {
+    for (const host of ["localhost.evil.example", "evil.example", "127.0.0.1.evil.example:80"]) {
+      assert.equal((await ping(port, host)).status, 403, host);
+    }
+    for (const host of ["localhost", `127.0.0.1:${port}`, "[::1]:80", "LOCALHOST"]) {
+      assert.equal((await ping(port, host)).status, 200, host);
+    }
+  });
+});
+
+test("A2: an absolute request target does not get past the check", async () => {
+  await withApp({}, async ({ port }) => {
+    const start = "POST http://evil.example/mcp";
+    const text = rawRequest(start, ["Host: evil.example", ...JSON_FIELDS], PING);
+    assert.equal((await rawExchange(port, text)).status, 403);
+    const both = rawRequest(start, ["Host: localhost", ...JSON_FIELDS], PING);
+    const { text: answer } = await rawExchange(port, both);
+    assert.ok(!answer.includes("evil.example") || answer.startsWith("HTTP/1.1 403"));
+  });
+});
+
+test("A2: plugins' routes are guarded too, health is not", async () => {
+  await withApp({}, async ({ port }) => {
+    const get = (path: string) =>
+      rawExchange(port, rawRequest(`GET ${path}`, ["Host: evil.example"]));
+    assert.equal((await get("/http/x/")).status, 403);
+    assert.equal((await get("/health/live")).status, 200);
+    assert.equal((await get("/health/ready")).status, 200);
+  });
+});
+
+if (runtime === "deno") {
+  // Bun's server speaks HTTP/1.1 only.
+  test("A2: the same over HTTP/2", async () => {
+    await withApp({}, async ({ port }) => {
+      assert.equal(await pingOverHttp2(port, "localhost"), 200);
+      assert.equal(await pingOverHttp2(port, "localhost.evil.example"), 403);
+    });
+  });
+}
+
+function pingOverHttp2(port: number, authority: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const session = connect(`http://127.0.0.1:${port}`);
+    session.on("error", reject);
+    const request = session.request({
+      ":method": "POST",
+      ":path": "/mcp",
+      ":authority": authority,
+      "content-type": "application/json",
+    });
+    request.on("response", (headers) => {
+      resolve(Number(headers[":status"]));
+      session.destroy();
+    });
+    request.on("error", reject);
+    request.end(PING);
+  });
+}
+
+test("A2: configured names are served", async () => {
+  await withApp({ http: { allowedHosts: ["tools.example"] } }, async ({ port }) => {
+    assert.equal((await ping(port, "tools.example")).status, 200);
+    assert.equal((await ping(port, "tools.example", "Origin: https://tools.example")).status, 200);
+    assert.equal((await ping(port, "other.example")).status, 403);
+  });
+});
+
+test("A9: malformed HTTP is refused and the server goes on", async () => {
+  const host = "Host: localhost";
+  const smuggled = "0\r\n\r\nGET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  const cases: [string, string[], string][] = [
+    ["CL+TE", [host, "Content-Length: 5", "Transfer-Encoding: chunked"], smuggled],
+    ["TE+CL", [host, "Transfer-Encoding: chunked", "Content-Length: 5"], smuggled],
+    ["different lengths", [host, "Content-Length: 5", "Content-Length: 6"], "hello!"],
+    ["negative length", [host, "Content-Length: -5"], "hello"],
+    ["length with a sign", [host, "Content-Length: +5"], "hello"],
+    ["two hosts", [host, "Host: evil.example", ...JSON_FIELDS], PING],
+    ["unknown coding", [host, "Transfer-Encoding: xchunked"], "5\r\nhello\r\n0\r\n\r\n"],
+    ["1,000 fields", [host, ...Array.from({ length: 1_000 }, (_, i) => `x-${i}: 1`)], ""],
+    ["a field of 1 MiB", [host, `x: ${"a".repeat(1 << 20)}`], ""],
+  ];
+  await withApp({}, async ({ port }) => {
+    for (const [name, fields, body] of cases) {
+      const { status, text } = await rawExchange(port, rawRequest("POST /mcp", fields, body));
+      assert.ok(status === null || (status >= 400 && status < 500), `${name}: ${status}`);
+      assert.equal(text.match(/HTTP\/1\.1 /g)?.length ?? 0, status === null ? 0 : 1, name);
+    }
+    assert.equal((await ping(port, "localhost")).status, 200);
+  });
+});
+
+test("A6: body over the limit, invalid UTF-8, text/plain", async () => {
+  await withApp({ http: { bodyBytes: 1_000 } }, async ({ url }) => {
+    const post = (body: BodyInit, type = "application/json") =>
+      fetch(`${url}/mcp`, { method: "POST", headers: { "content-type": type }, body });
+    const tooLong = await post(" ".repeat(1_001));
+    assert.equal(tooLong.status, 413);
+    assert.equal(tooLong.headers.get("content-type"), "application/problem+json");
+    await tooLong.body?.cancel();
+    const invalid = await post(Uint8Array.of(0x7b, 0x22, 0xc3, 0x28, 0x22, 0x7d));
+    assert.equal(invalid.status, 400);
+    assert.equal((await invalid.json() as { error: { code: number } }).error.code, -32700);
+    const plain = await post(PING, "text/plain");
+    assert.equal(plain.status, 415);
+    await plain.body?.cancel();
+    const fine = await post(PING);
+    assert.equal(fine.status, 200);
+    await fine.body?.cancel();
+  });
+});
+
+test("A6: a chunked body over the limit is refused before it is read to its end", async () => {
+  await withApp({ http: { bodyBytes: 1_000 } }, async ({ port }) => {
+    const chunk = `400\r\n${"x".repeat(0x400)}\r\n`;
+    const text = rawRequest("POST /mcp", [
+      "Host: localhost",
+      "Content-Type: application/json",
+      "Transfer-Encoding: chunked",
+    ], `${chunk.repeat(64)}0\r\n\r\n`);
+    assert.equal((await rawExchange(port, text)).status, 413);
+  });
+});
+
+test("paths and methods that are not there are problems", async () => {
+  await withApp({}, async ({ url }) => {
+    const ask = async (path: string, method = "GET") => {
+      const response = await fetch(url + path, { method });
+      const body = await response.json() as { status: number; detail: string };
+      assert.equal(response.headers.get("content-type"), "application/problem+json");
+      assert.equal(body.status, response.status);
+      return { status: response.status, allow: response.headers.get("allow") };
+    };
+    assert.equal((await ask("/")).status, 404);
+    assert.equal((await ask("/nothing")).status, 404);
+    assert.equal((await ask("/http/nobody/")).status, 404);
+    assert.equal((await ask("/http/")).status, 404);
+    assert.equal((await ask("/health/other")).status, 404);
+    assert.deepEqual(await ask("/mcp"), { status: 405, allow: "POST" });
+    assert.deepEqual(await ask("/mcp", "DELETE"), { status: 405, allow: "POST" });
+    assert.deepEqual(await ask("/health/live", "POST"), { status: 405, allow: "GET, HEAD" });
+  });
+});

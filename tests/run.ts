@@ -1,0 +1,102 @@
+/**
+ * The test command: every suite in turn, one line each, the output of those that fail, and
+ * `N passed, N failed` as the last line. `--only TEXT` runs the suites whose name contains it;
+ * `--verbose` passes all output through.
+ */
+import { spawn } from "node:child_process";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { parseArgs, stripVTControlCharacters } from "node:util";
+import { cacheFolder } from "../native/build/cache.ts";
+import { allSuites, type Counts, type Suite } from "./suites.ts";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+interface Result extends Counts {
+  readonly suite: Suite;
+  readonly seconds: number;
+  readonly output: string;
+  readonly note: string;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { only: { type: "string" }, verbose: { type: "boolean", default: false } },
+  });
+  const suites = allSuites(join(cacheFolder(), "cargo"))
+    .filter((suite) =>
+      !values.only || suite.name.toLowerCase().includes(values.only.toLowerCase())
+    );
+  if (suites.length === 0) {
+    console.error(`No suite has "${values.only}" in its name.`);
+    process.exit(2);
+  }
+  const total = { passed: 0, failed: 0 };
+  for (const suite of suites) {
+    process.stdout.write(`${suite.name} …\n`);
+    const result = await run(suite, values.verbose);
+    total.passed += result.passed;
+    total.failed += result.failed;
+    report(result, values.verbose);
+  }
+  console.log(`${total.passed} passed, ${total.failed} failed`);
+  process.exit(total.failed === 0 ? 0 : 1);
+}
+
+function run(suite: Suite, verbose: boolean): Promise<Result> {
+  const started = performance.now();
+  const [program, ...args] = suite.command();
+  return new Promise((resolve) => {
+    // A group of its own, so that the watchdog reaches what the suite started.
+    const child = spawn(program ?? "", args, {
+      cwd: suite.cwd ? join(root, suite.cwd) : root,
+      env: { ...process.env, ...suite.environment },
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
+    });
+    let output = "";
+    let note = "";
+    const take = (chunk: Uint8Array) => {
+      const text = new TextDecoder().decode(chunk);
+      output += text;
+      if (verbose) process.stdout.write(text);
+    };
+    child.stdout.on("data", take);
+    child.stderr.on("data", take);
+    const watchdog = setTimeout(() => {
+      note = `ended by the watchdog after ${suite.watchdogMinutes} minutes`;
+      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+    }, suite.watchdogMinutes * 60_000);
+    const end = (code: number | null, problem: string) => {
+      clearTimeout(watchdog);
+      const counts = countsOf(suite, output, code);
+      const seconds = (performance.now() - started) / 1000;
+      resolve({ suite, output, seconds, note: note || problem, ...counts });
+    };
+    child.on("error", (error) => end(null, error.message));
+    child.on("close", (code) => end(code, code === 0 ? "" : `exit code ${code}`));
+  });
+}
+
+/** A suite that exits with an error has failed, whatever it counted. */
+function countsOf(suite: Suite, output: string, code: number | null): Counts {
+  const ok = code === 0;
+  if (!suite.counts) return { passed: ok ? 1 : 0, failed: ok ? 0 : 1 };
+  const counts = suite.counts(stripVTControlCharacters(output));
+  if (!counts) return { passed: 0, failed: 1 };
+  if (ok && counts.passed + counts.failed === 0) return { passed: 0, failed: 1 };
+  return { passed: counts.passed, failed: ok ? counts.failed : Math.max(1, counts.failed) };
+}
+
+function report(result: Result, verbose: boolean): void {
+  const { suite, passed, failed, seconds, output, note } = result;
+  if (failed > 0 && !verbose) process.stdout.write(output);
+  const extra = note ? ` (${note})` : "";
+  console.log(
+    `${failed > 0 ? "FAILED" : "ok"} ${suite.name}: ` +
+      `${passed} of ${passed + failed} in ${seconds.toFixed(1)} s${extra}`,
+  );
+}
+
+await main();

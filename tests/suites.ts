@@ -1,0 +1,130 @@
+/**
+ * Every suite of the test command as data: what to run and how its last lines tell the counts.
+ * Must not run anything itself; `run.ts` does.
+ */
+import { runScript, runtimeCommand } from "./runtimes.ts";
+
+export interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+}
+
+export interface Suite {
+  readonly name: string;
+  /** Program and arguments, started in the repository's root. */
+  readonly command: () => readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Folder relative to the root, absent: the root. */
+  readonly cwd?: string;
+  /** Counts from the output; absent: the suite is one check, passed when it exits with 0. */
+  readonly counts?: (output: string) => Counts | null;
+  /** Minutes after which the watchdog ends a suite that hangs. */
+  readonly watchdogMinutes: number;
+}
+
+const deno = (...args: string[]) => () => [...runtimeCommand("deno"), ...args];
+
+/** The suites in the order in which a mistake shows soonest. */
+export function allSuites(cargoTarget: string): readonly Suite[] {
+  const cargo = { CARGO_TARGET_DIR: cargoTarget, CARGO_TERM_COLOR: "never" };
+  return [
+    check("generated: abi", () => [...runScript("deno", "native/abi/generate.ts"), "--check"]),
+    check("generated: config", () => [...runScript("deno", "src/config/generate.ts"), "--check"]),
+    check("format: TypeScript", deno("fmt", "--check", "--quiet")),
+    check("lint: TypeScript", deno("lint", "--quiet")),
+    check("types: TypeScript", deno("check", "--quiet", "src", "ffi", "native", "tests", "bench")),
+    check("native libraries", () => runScript("deno", "native/build/main.ts"), 40),
+    {
+      name: "C core",
+      command: () => ["make", "-s", "-C", "native/core", "test"],
+      counts: plainCounts,
+      watchdogMinutes: 10,
+    },
+    {
+      name: "C core under address and undefined-behaviour sanitizers",
+      command: () => ["make", "-s", "-C", "native/core", "test-asan"],
+      counts: plainCounts,
+      watchdogMinutes: 10,
+    },
+    {
+      name: "C core under the thread sanitizer",
+      command: () => ["make", "-s", "-C", "native/core", "test-tsan"],
+      counts: plainCounts,
+      watchdogMinutes: 10,
+    },
+    {
+      ...check("format: Rust", () => ["cargo", "fmt", "--check"]),
+      cwd: "native/sandbox",
+    },
+    {
+      ...check(
+        "lint: Rust",
+        () => ["cargo", "clippy", "--release", "--locked", "--all-targets", "--", "-D", "warnings"],
+        30,
+      ),
+      cwd: "native/sandbox",
+      environment: cargo,
+    },
+    {
+      name: "Rust sandbox",
+      command: () => ["cargo", "test", "--release", "--locked"],
+      cwd: "native/sandbox",
+      environment: cargo,
+      counts: cargoCounts,
+      watchdogMinutes: 30,
+    },
+    {
+      name: "Deno suite",
+      command: deno("test", "-A", "--quiet", "--no-check"),
+      environment: { NO_COLOR: "1" },
+      counts: denoCounts,
+      watchdogMinutes: 30,
+    },
+    {
+      name: "Bun suite",
+      command: () => [...runtimeCommand("bun"), "test"],
+      environment: { NO_COLOR: "1" },
+      counts: bunCounts,
+      watchdogMinutes: 30,
+    },
+  ];
+}
+
+function check(name: string, command: Suite["command"], watchdogMinutes = 10): Suite {
+  return { name, command, watchdogMinutes };
+}
+
+/** The last `N passed, N failed` line. */
+function plainCounts(output: string): Counts | null {
+  return last(output, /^(\d+) passed, (\d+) failed$/gm);
+}
+
+/** Deno closes with `ok | 12 passed (3 steps) | 0 failed (2s)`. */
+function denoCounts(output: string): Counts | null {
+  return last(output, /^(?:ok|FAILED) \| (\d+) passed.*? \| (\d+) failed/gm);
+}
+
+/** Bun closes with ` 12 pass` and ` 0 fail`. */
+function bunCounts(output: string): Counts | null {
+  const passed = [...output.matchAll(/^\s*(\d+) pass$/gm)].at(-1);
+  const failed = [...output.matchAll(/^\s*(\d+) fail$/gm)].at(-1);
+  return passed && failed ? { passed: Number(passed[1]), failed: Number(failed[1]) } : null;
+}
+
+/** Cargo prints one line a test program; they are summed. */
+function cargoCounts(output: string): Counts | null {
+  const lines = [...output.matchAll(/^test result: \w+\. (\d+) passed; (\d+) failed/gm)];
+  if (lines.length === 0) return null;
+  return lines.reduce<Counts>(
+    (sum, line) => ({
+      passed: sum.passed + Number(line[1]),
+      failed: sum.failed + Number(line[2]),
+    }),
+    { passed: 0, failed: 0 },
+  );
+}
+
+function last(output: string, pattern: RegExp): Counts | null {
+  const match = [...output.matchAll(pattern)].at(-1);
+  return match ? { passed: Number(match[1]), failed: Number(match[2]) } : null;
+}
