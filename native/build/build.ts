@@ -13,6 +13,7 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -133,6 +134,7 @@ async function build(
     };
     writeFileSync(join(folder, MANIFEST_FILE), JSON.stringify(manifest, null, 2) + "\n");
     publish(folder, join(native, key));
+    removeOld(native, key);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -147,6 +149,21 @@ async function build(
 function removeLeftovers(native: string): void {
   for (const name of readdirSync(native)) {
     if (name.startsWith(".tmp-")) rmSync(join(native, name), { recursive: true, force: true });
+  }
+}
+
+/** How many builds of other sources are kept, and for how long after they were made. */
+const KEPT_BUILDS = 8;
+const KEPT_MS = 24 * 60 * 60 * 1000;
+
+/** Takes away old builds: each change to a source leaves one. What is mapped stays usable. */
+function removeOld(native: string, key: string): void {
+  const builds = readdirSync(native)
+    .filter((name) => /^[0-9a-f]{64}$/.test(name) && name !== key)
+    .map((name) => ({ path: join(native, name), madeMs: statSync(join(native, name)).mtimeMs }))
+    .sort((a, b) => b.madeMs - a.madeMs);
+  for (const { path, madeMs } of builds.slice(KEPT_BUILDS)) {
+    if (Date.now() - madeMs > KEPT_MS) rmSync(path, { recursive: true, force: true });
   }
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -9,6 +10,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -150,6 +152,23 @@ test("leftovers of a killed build are cleared by the next", async () => {
     mkdirSync(left, { recursive: true, mode: 0o700 });
     await buildNative(undefined, undefined, place, quickSteps(place, []));
     assert.equal(existsSync(left), false);
+  });
+});
+
+test("old builds of other sources go, the newest eight stay", async () => {
+  await inPlace(async (place) => {
+    const native = nativeFolder(place.cache);
+    const old = (i: number): string => join(native, `${i}`.padStart(64, "0"));
+    for (let i = 0; i < 12; i++) {
+      mkdirSync(old(i), { recursive: true, mode: 0o700 });
+      const seconds = Date.now() / 1000 - 100 * 3600 + i;
+      utimesSync(old(i), seconds, seconds);
+    }
+    chmodSync(native, 0o700);
+    const paths = await buildNative(undefined, undefined, place, quickSteps(place, []));
+    assert.ok(existsSync(paths.core));
+    const left = Array.from({ length: 12 }, (_, i) => existsSync(old(i)));
+    assert.deepEqual(left, left.map((_, i) => i >= 4));
   });
 });
 

@@ -1,0 +1,56 @@
+/**
+ * The library's counters as a plain object.
+ *
+ * Owns: reading `atoll_stats_t`. Must not know what the counters are used for.
+ */
+import { STATS, STATS_SIZE } from "./abi.gen.ts";
+import { check, type NativeSymbols, outArgument } from "./library.ts";
+
+/** Counters since the library was opened; each is exact, together they are not one moment. */
+export interface NativeStats {
+  /** Calls that ended inside submit. */
+  readonly callsInline: number;
+  /** Calls that ended on the workers. */
+  readonly callsMigrated: number;
+  /** Calls that waited for a place in their group. */
+  readonly callsQueued: number;
+  /** Calls answered OVERLOADED. */
+  readonly callsRefused: number;
+  readonly callsInFlight: number;
+  readonly clients: number;
+  /** Slots taken, by class: 64 B, 256 B, 1 KiB, 4 KiB, 16 KiB, 64 KiB. */
+  readonly slotsUsed: readonly number[];
+  /** Units of 64 KiB taken by larger payloads. */
+  readonly extentsUsed: number;
+  readonly targets: number;
+  /** Bytes written on wake sockets. */
+  readonly wakes: number;
+  /** Events pushed on completion rings. */
+  readonly events: number;
+  /** Log lines dropped. */
+  readonly logsLost: number;
+}
+
+const CLASSES = 6;
+
+export function readStats(symbols: NativeSymbols): NativeStats {
+  const out = outArgument(STATS_SIZE);
+  check(symbols, symbols.atoll_stats(out), "Cannot read the library's counters");
+  const view = new DataView(out.buffer);
+  const wide = (offset: number): number => Number(view.getBigUint64(offset, true));
+  const narrow = (offset: number): number => view.getUint32(offset, true);
+  return {
+    callsInline: wide(STATS.calls_inline),
+    callsMigrated: wide(STATS.calls_migrated),
+    callsQueued: wide(STATS.calls_queued),
+    callsRefused: wide(STATS.calls_refused),
+    callsInFlight: narrow(STATS.calls_in_flight),
+    clients: narrow(STATS.clients),
+    slotsUsed: Array.from({ length: CLASSES }, (_, i) => narrow(STATS.slots_used + 4 * i)),
+    extentsUsed: narrow(STATS.extents_used),
+    targets: narrow(STATS.targets),
+    wakes: wide(STATS.wakes),
+    events: wide(STATS.events),
+    logsLost: wide(STATS.logs_lost),
+  };
+}
