@@ -18,6 +18,8 @@ use super::shape::Shape;
 
 /// Integers up to this size are exact as an f64, which is how `3.0` and `3e2` arrive.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+/// The largest integer that no other integer is rounded to: JavaScript's MAX_SAFE_INTEGER.
+const EXACT_INTEGER_MAX: u128 = 9_007_199_254_740_991;
 
 /// Decodes one value of a shape.
 #[derive(Clone, Copy)]
@@ -82,6 +84,18 @@ impl Value<'_> {
             None => format!("{number} is out of range for {expected}"),
         };
         self.trace.fail(expected, message)
+    }
+
+    /// A JSON number. Beyond what a double holds exactly it may have been rounded on its way by
+    /// whoever read the text before, so a 64-bit integer of that size has to be a string.
+    fn number<E: de::Error>(&self, number: i128) -> Result<Val, E> {
+        let wide = matches!(self.shape, Shape::S64 | Shape::U64);
+        if wide && number.unsigned_abs() > EXACT_INTEGER_MAX {
+            let message =
+                format!("{number} is beyond what a JSON number holds exactly; give it as a string");
+            return Err(self.trace.fail(self.shape.name(), message));
+        }
+        self.integer(number)
     }
 
     pub(super) fn integer<E: de::Error>(&self, number: i128) -> Result<Val, E> {
@@ -203,11 +217,11 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<Option<Val>, E> {
-        self.integer(i128::from(number)).map(Some)
+        self.number(i128::from(number)).map(Some)
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<Option<Val>, E> {
-        self.integer(i128::from(number)).map(Some)
+        self.number(i128::from(number)).map(Some)
     }
 
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<Option<Val>, E> {
@@ -220,7 +234,7 @@ impl<'de> Visitor<'de> for Value<'_> {
             _ if range(self.shape).is_none() => Err(self.wrong("a number")),
             _ if number.fract() != 0.0 => Err(self.wrong(&format!("{number}"))),
             _ if number.abs() > EXACT_MAX => Err(self.out_of_range(number)),
-            _ => self.integer(number as i128).map(Some),
+            _ => self.number(number as i128).map(Some),
         }
     }
 

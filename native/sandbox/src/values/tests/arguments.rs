@@ -207,12 +207,19 @@ fn integers_are_exact_to_their_ends() {
         |a: &str, b: &str| signature.parse_arguments(format!("{{\"a\":{a},\"b\":{b}}}").as_bytes());
     let exact = [Val::U64(u64::MAX), Val::S64(i64::MIN)];
     assert_eq!(
-        parse("18446744073709551615", "-9223372036854775808").unwrap(),
+        parse("\"18446744073709551615\"", "\"-9223372036854775808\"").unwrap(),
         exact
     );
     assert_eq!(
-        parse("9007199254740993", "1").unwrap()[0],
-        Val::U64(9_007_199_254_740_993)
+        parse("9007199254740991", "-9007199254740991").unwrap(),
+        [Val::U64(9_007_199_254_740_991), Val::S64(-9_007_199_254_740_991)]
+    );
+    let error = parse("9007199254740992", "1").unwrap_err();
+    check(
+        &error,
+        "arguments.a",
+        "u64",
+        "9007199254740992 is beyond what a JSON number holds exactly; give it as a string",
     );
     let error = parse("18446744073709551616", "1").unwrap_err();
     assert_eq!((&*error.path, &*error.expected), ("arguments.a", "u64"));

@@ -1,0 +1,339 @@
+//! One call of an exported function in a fresh instance.
+//!
+//! Owns: from the payload's bytes to the guest and from its result to the reply's bytes. It must
+//! not know on which thread it runs or how it is interrupted.
+
+use std::sync::Arc;
+
+use wasmtime::component::{
+    ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, TypedFunc, Val,
+};
+use wasmtime::{Error, Store};
+
+use crate::abi::{ATOLL_FLAG_ENCODING, ATOLL_FLAG_JSON, ATOLL_OK, ATOLL_PANIC, ATOLL_TOOL_ERROR};
+use crate::component::{Export, ExportKind, Fast, Function, Returns};
+use crate::error::Outcome;
+use crate::host::CallRef;
+use crate::instance::{self, Data};
+use crate::limits::{LimitExceeded, LimitKind, Limits};
+use crate::reply;
+use crate::values::{ArgumentError, OutputError, ResultSide};
+
+/// The payload of a request: bytes of the arena that stay until the reply.
+#[derive(Clone, Copy)]
+pub struct Payload {
+    bytes: *const u8,
+    length: usize,
+}
+
+// SAFETY: the core lets nobody write these bytes until the reply, so any thread may read them.
+unsafe impl Send for Payload {}
+// SAFETY: as above.
+unsafe impl Sync for Payload {}
+
+impl Payload {
+    /// # Safety
+    /// `bytes` must be valid and unchanged for `length` bytes for as long as this value is used.
+    pub unsafe fn new(bytes: *const u8, length: usize) -> Payload {
+        Payload { bytes, length }
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        if self.length == 0 {
+            return &[];
+        }
+        // SAFETY: promised to `new`.
+        unsafe { std::slice::from_raw_parts(self.bytes, self.length) }
+    }
+}
+
+/// What a call needs.
+pub struct Job {
+    /// The function.
+    pub export: Arc<Export>,
+    /// Limits at the time of the call.
+    pub limits: Limits,
+    /// The open call.
+    pub call: CallRef,
+    /// The arguments.
+    pub payload: Payload,
+    /// Flags of the frame: how the arguments are encoded.
+    pub flags: u32,
+    /// An empty buffer, to be used for the reply.
+    pub out: Vec<u8>,
+}
+
+/// Calls the function. The instance is gone when this is done.
+pub async fn run(job: Job) -> Outcome {
+    let function = match &job.export.kind {
+        ExportKind::Function(function) => function,
+        ExportKind::Unmappable { name, reason } => {
+            return Outcome::unsupported(format!("`{name}` cannot be called: {reason}"));
+        }
+        ExportKind::Http(_) => {
+            return Outcome::unsupported("a wasi:http handler takes HTTP frames");
+        }
+    };
+    let raw = match job.flags & u32::from(ATOLL_FLAG_ENCODING) {
+        0 => true,
+        json if json == u32::from(ATOLL_FLAG_JSON) => false,
+        _ => return Outcome::unsupported("payloads are raw or JSON"),
+    };
+    let done = match function.fast {
+        Fast::No => dynamic(&job, function, raw).await,
+        Fast::Text(returns) => text(&job, function, raw, returns).await,
+        Fast::Bytes(returns) => bytes(&job, function, raw, returns).await,
+    };
+    match done {
+        Ok(answer) => answer.into_outcome(raw, &job.limits, job.out),
+        Err(failure) => failure.into_outcome(&job.limits),
+    }
+}
+
+/// What the guest answered.
+enum Answer {
+    Text(String, ResultSide),
+    Bytes(Vec<u8>, ResultSide),
+    Written(Outcome),
+}
+
+enum Failure {
+    Argument(ArgumentError),
+    Wasm(Error),
+    Output(OutputError),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Wasm(error)
+    }
+}
+
+impl From<ArgumentError> for Failure {
+    fn from(error: ArgumentError) -> Failure {
+        Failure::Argument(error)
+    }
+}
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Failure {
+        Failure::Output(error)
+    }
+}
+
+impl Failure {
+    fn into_outcome(self, limits: &Limits) -> Outcome {
+        match self {
+            Failure::Argument(error) => Outcome::argument(&error),
+            Failure::Wasm(error) => Outcome::from_wasmtime(&error, limits),
+            Failure::Output(OutputError::TooLarge { .. }) => output_limit(limits),
+            Failure::Output(error) => Outcome::message(ATOLL_PANIC, error.to_string()),
+        }
+    }
+}
+
+fn output_limit(limits: &Limits) -> Outcome {
+    Outcome::limit(&LimitExceeded {
+        kind: LimitKind::Output,
+        value: limits.output_bytes,
+    })
+}
+
+fn output_max(limits: &Limits) -> usize {
+    usize::try_from(limits.output_bytes).unwrap_or(usize::MAX)
+}
+
+impl Answer {
+    fn into_outcome(self, raw: bool, limits: &Limits, mut out: Vec<u8>) -> Outcome {
+        let (side, fits) = match &self {
+            Answer::Written(_) => (ResultSide::Ok, true),
+            Answer::Text(text, side) => (*side, text.len() <= output_max(limits)),
+            Answer::Bytes(bytes, side) => (*side, bytes.len() <= output_max(limits)),
+        };
+        if !fits {
+            return output_limit(limits);
+        }
+        let status = if side == ResultSide::Ok {
+            ATOLL_OK
+        } else {
+            ATOLL_TOOL_ERROR
+        };
+        // An error is JSON in either encoding; so a caller reads it in one way.
+        let plain = raw && side == ResultSide::Ok;
+        match self {
+            Answer::Written(outcome) => return outcome,
+            Answer::Text(text, _) if plain => {
+                return Outcome {
+                    status,
+                    flags: 0,
+                    bytes: text.into_bytes(),
+                };
+            }
+            Answer::Bytes(bytes, _) if plain => {
+                return Outcome {
+                    status,
+                    flags: 0,
+                    bytes,
+                };
+            }
+            Answer::Text(text, _) => reply::write_text(&text, &mut out),
+            Answer::Bytes(bytes, _) => reply::write_bytes(&bytes, &mut out),
+        }
+        if out.len() > output_max(limits) {
+            return output_limit(limits);
+        }
+        Outcome {
+            status,
+            flags: ATOLL_FLAG_JSON,
+            bytes: out,
+        }
+    }
+}
+
+async fn text(
+    job: &Job,
+    function: &Function,
+    raw: bool,
+    returns: Returns,
+) -> Result<Answer, Failure> {
+    let mut scratch = Vec::new();
+    let payload = job.payload.as_slice();
+    let argument = if raw {
+        payload
+    } else {
+        function.signature.parse_single(payload, &mut scratch)?
+    };
+    let Ok(argument) = std::str::from_utf8(argument) else {
+        return Err(Failure::Argument(ArgumentError {
+            path: "arguments".into(),
+            expected: "string".into(),
+            message: "expected string, got bytes that are not UTF-8".into(),
+        }));
+    };
+    typed(job, function, argument, returns).await
+}
+
+async fn bytes(
+    job: &Job,
+    function: &Function,
+    raw: bool,
+    returns: Returns,
+) -> Result<Answer, Failure> {
+    let mut scratch = Vec::new();
+    let payload = job.payload.as_slice();
+    let argument = if raw {
+        payload
+    } else {
+        function.signature.parse_single(payload, &mut scratch)?
+    };
+    typed(job, function, argument, returns).await
+}
+
+async fn typed<P>(
+    job: &Job,
+    function: &Function,
+    argument: P,
+    returns: Returns,
+) -> Result<Answer, Failure>
+where
+    (P,): ComponentNamedList + Lower,
+{
+    let (mut store, instance) = instantiate(job, function).await?;
+    let index = &function.index;
+    // The results are owned: wasmtime runs the guest's post-return, which frees what they were
+    // lifted from, before the call is over.
+    Ok(match returns {
+        Returns::Text => {
+            let text = invoke::<P, String>(&mut store, &instance, index, argument).await?;
+            Answer::Text(text, ResultSide::Ok)
+        }
+        Returns::Bytes => {
+            let bytes = invoke::<P, Vec<u8>>(&mut store, &instance, index, argument).await?;
+            Answer::Bytes(bytes, ResultSide::Ok)
+        }
+        Returns::TextOrText => {
+            match invoke::<P, Result<String, String>>(&mut store, &instance, index, argument)
+                .await?
+            {
+                Ok(text) => Answer::Text(text, ResultSide::Ok),
+                Err(text) => Answer::Text(text, ResultSide::Error),
+            }
+        }
+        Returns::BytesOrText => {
+            match invoke::<P, Result<Vec<u8>, String>>(&mut store, &instance, index, argument)
+                .await?
+            {
+                Ok(bytes) => Answer::Bytes(bytes, ResultSide::Ok),
+                Err(text) => Answer::Text(text, ResultSide::Error),
+            }
+        }
+    })
+}
+
+/// Calls a function whose types were checked against `P` and `R` when it was loaded.
+async fn invoke<P, R>(
+    store: &mut Store<Data>,
+    instance: &Instance,
+    index: &ComponentExportIndex,
+    argument: P,
+) -> Result<R, Error>
+where
+    (P,): ComponentNamedList + Lower,
+    (R,): ComponentNamedList + Lift + 'static,
+{
+    let func = instance
+        .get_func(&mut *store, index)
+        .ok_or_else(no_function)?;
+    // SAFETY: `component::fast` made the same check as `Func::typed` would, on the same types.
+    let typed = unsafe { TypedFunc::<(P,), (R,)>::new_unchecked(func) };
+    Ok(typed.call_async(store, (argument,)).await?.0)
+}
+
+async fn dynamic(job: &Job, function: &Function, raw: bool) -> Result<Answer, Failure> {
+    let payload = job.payload.as_slice();
+    let signature = &function.signature;
+    let params = match (raw, payload) {
+        (true, payload) => signature.parse_raw(payload)?,
+        // A function without parameters may be called with nothing at all.
+        (false, b"") => signature.parse_arguments(b"{}")?,
+        (false, payload) => signature.parse_arguments(payload)?,
+    };
+    let (mut store, instance) = instantiate(job, function).await?;
+    let func = instance
+        .get_func(&mut store, function.index)
+        .ok_or_else(no_function)?;
+    let mut results = [Val::Bool(false)];
+    let results = &mut results[..signature.results_len()];
+    func.call_async(&mut store, &params, results).await?;
+    drop(store);
+
+    let limit = output_max(&job.limits);
+    let mut bytes = Vec::new();
+    if raw && signature.write_raw(results, &mut bytes, limit)? {
+        return Ok(Answer::Written(Outcome {
+            status: ATOLL_OK,
+            flags: 0,
+            bytes,
+        }));
+    }
+    let status = match signature.write_result(results, &mut bytes, limit)? {
+        ResultSide::Ok => ATOLL_OK,
+        ResultSide::Error => ATOLL_TOOL_ERROR,
+    };
+    Ok(Answer::Written(Outcome {
+        status,
+        flags: ATOLL_FLAG_JSON,
+        bytes,
+    }))
+}
+
+async fn instantiate(job: &Job, function: &Function) -> Result<(Store<Data>, Instance), Error> {
+    let mut store = instance::store(function.pre.engine(), &job.limits, job.call);
+    let instance = function.pre.instantiate_async(&mut store).await?;
+    Ok((store, instance))
+}
+
+fn no_function() -> Error {
+    Error::msg("the function is not in the instance")
+}

@@ -1,0 +1,389 @@
+//! Loading a component: checked, compiled or taken from the cache, ready to be instantiated.
+//!
+//! Owns: what a loaded component is and the table of its exports. It must not know how a call of
+//! one is run.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+use crate::abi::{ATOLL_COMPONENT, ATOLL_IO};
+use crate::cache;
+use crate::engine::Engine;
+use crate::error::Outcome;
+use crate::host::{self, Host};
+use crate::instance::Data;
+use crate::limits::Limits;
+use crate::values::Signature;
+use crate::wasi;
+use crate::wit::{self, Description};
+
+/// How long a plugin whose call overran its inline slice starts on the workers, in milliseconds.
+const OVERRAN_MS: u64 = 1_000;
+
+/// A loaded component.
+pub struct Plugin {
+    id: String,
+    host: Host,
+    group: u32,
+    limits: RwLock<Limits>,
+    overran_until_ms: AtomicU64,
+    ended: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Plugin {
+    /// Its limits at this moment.
+    pub fn limits(&self) -> Limits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes its limits; running calls keep theirs.
+    pub fn set_limits(&self, limits: Limits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+        host::group_set(self.host, self.group, &limits.group());
+    }
+
+    /// Notes that a call needed more than its inline slice.
+    pub fn overran(&self, now_ms: u64) {
+        self.overran_until_ms
+            .store(now_ms + OVERRAN_MS, Ordering::Relaxed);
+    }
+
+    /// Whether a call did so lately.
+    pub fn overran_lately(&self, now_ms: u64) -> bool {
+        now_ms < self.overran_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// Asks to be told when the last call has ended.
+    pub fn on_end(&self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        receiver
+    }
+}
+
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        // The exports hold the plugin and each call holds its export: nothing of it runs any more.
+        host::group_remove(self.host, self.group);
+        if let Some(sender) = self
+            .ended
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            // Whoever asked may have gone.
+            let _ = sender.send(());
+        }
+    }
+}
+
+/// Something a call can name.
+pub struct Export {
+    /// The component it belongs to.
+    pub plugin: Arc<Plugin>,
+    /// What it is.
+    pub kind: ExportKind,
+}
+
+/// What an export is.
+pub enum ExportKind {
+    /// A function with a JSON form.
+    Function(Function),
+    /// A function without one.
+    Unmappable {
+        /// As in WIT.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// A `wasi:http` handler.
+    Http(ProxyPre<Data>),
+}
+
+/// An exported function.
+pub struct Function {
+    /// Its component, ready to be instantiated.
+    pub pre: InstancePre<Data>,
+    /// Where it is in an instance.
+    pub index: ComponentExportIndex,
+    /// Its types.
+    pub signature: Signature,
+    /// Whether it can be called without dynamic values.
+    pub fast: Fast,
+}
+
+/// Functions with one parameter that is copied once, straight into the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fast {
+    /// No such function.
+    No,
+    /// `func(string) -> …`
+    Text(Returns),
+    /// `func(list<u8>) -> …`
+    Bytes(Returns),
+}
+
+/// What such a function returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returns {
+    /// `string`
+    Text,
+    /// `list<u8>`
+    Bytes,
+    /// `result<string, string>`
+    TextOrText,
+    /// `result<list<u8>, string>`
+    BytesOrText,
+}
+
+/// A loaded component's place in the engine.
+pub struct Loaded {
+    /// Targets that its exports have.
+    pub targets: Vec<u32>,
+    /// Handles of its exports.
+    pub handles: Vec<u32>,
+    /// The component.
+    pub plugin: Arc<Plugin>,
+}
+
+/// Reads a component without compiling it.
+pub fn describe(bytes: &[u8]) -> Result<Value, Outcome> {
+    let description = read(bytes)?;
+    let functions: Vec<Value> = description
+        .functions
+        .iter()
+        .map(|f| json!({ "interface": f.interface, "name": f.name }))
+        .collect();
+    Ok(json!({
+        "digest": cache::digest(bytes),
+        "wit": description.wit,
+        "imports": description.imports,
+        "functions": functions,
+        "http": description.http,
+    }))
+}
+
+/// Loads a component under limits: its number and the answer for the caller. Compiles, so it takes
+/// long: never on the caller's thread.
+pub fn load(
+    engine: &Engine,
+    id: &str,
+    bytes: &[u8],
+    limits: Limits,
+) -> Result<(u32, Value), Outcome> {
+    let started = std::time::Instant::now();
+    let description = read(bytes)?;
+    let digest = cache::digest(bytes);
+    let (component, origin) = compile(engine, &digest, bytes)?;
+    let pre = engine
+        .linker()
+        .instantiate_pre(&component)
+        .map_err(|e| Outcome::component(format!("an import does not fit: {e:#}")))?;
+    let kinds = functions(&component, &pre, &description)?;
+    let proxy = match description.http {
+        true => Some(ProxyPre::new(pre.clone()).map_err(|e| {
+            Outcome::component(format!("its wasi:http handler does not fit: {e:#}"))
+        })?),
+        false => None,
+    };
+
+    if engine.is_closing() {
+        return Err(Outcome::cancelled());
+    }
+    let group = host::group_add(engine.host(), &limits.group())
+        .map_err(|status| Outcome::message(status, "no place for another plugin"))?;
+    let plugin = Arc::new(Plugin {
+        id: id.to_owned(),
+        host: engine.host(),
+        group,
+        limits: RwLock::new(limits),
+        overran_until_ms: AtomicU64::new(0),
+        ended: Mutex::new(None),
+    });
+    let mut exports = kinds;
+    exports.extend(proxy.map(ExportKind::Http));
+    let loaded = register(engine, plugin, group, exports)?;
+
+    let mut targets = loaded.targets.iter();
+    let functions: Vec<Value> = description
+        .functions
+        .iter()
+        .zip(targets.by_ref())
+        .map(|(f, target)| json!({ "interface": f.interface, "name": f.name, "target": target }))
+        .collect();
+    let http = targets.next().copied();
+    let number = engine.add_component(loaded);
+    let answer = json!({
+        "component": number,
+        "digest": digest,
+        "wit": description.wit,
+        "imports": description.imports,
+        "functions": functions,
+        "http": http,
+        "origin": origin,
+        "ms": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    });
+    Ok((number, answer))
+}
+
+/// Reads a component and refuses unknown imports, all of them named.
+fn read(bytes: &[u8]) -> Result<Description, Outcome> {
+    let description = wit::describe(bytes).map_err(Outcome::component)?;
+    let unknown: Vec<&String> = description
+        .imports
+        .iter()
+        .filter(|import| !wasi::is_known(import))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(description);
+    }
+    let names = unknown
+        .iter()
+        .map(|n| n.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
+    Err(Outcome::json(
+        ATOLL_COMPONENT,
+        &json!({
+            "message": format!("the component imports what Atoll does not offer: {names}"),
+            "imports": unknown,
+        }),
+    ))
+}
+
+/// Machine code, from the cache or made now.
+fn compile(
+    engine: &Engine,
+    digest: &str,
+    bytes: &[u8],
+) -> Result<(Component, &'static str), Outcome> {
+    if let Some(artifact) = engine.cache().and_then(|cache| cache.read(digest)) {
+        // SAFETY: the cache authenticated these very bytes, which nobody else can write: they come
+        // from `precompile_component` of a process that has the key.
+        if let Ok(component) = unsafe { Component::deserialize(engine.wasm(), &artifact) } {
+            return Ok((component, "cache"));
+        }
+    }
+    let artifact = engine
+        .wasm()
+        .precompile_component(bytes)
+        .map_err(|e| Outcome::component(format!("the component does not compile: {e:#}")))?;
+    if let Some(cache) = engine.cache() {
+        // A cache that cannot be written costs the next start its speed and nothing else.
+        let _ = cache.write(digest, &artifact);
+    }
+    // SAFETY: these bytes were made by `precompile_component` of the same engine just above.
+    let component = unsafe { Component::deserialize(engine.wasm(), &artifact) }.map_err(|e| {
+        Outcome::component(format!("the engine refuses the compiled component: {e:#}"))
+    })?;
+    Ok((component, "compiled"))
+}
+
+/// The exported functions in the order of the description.
+fn functions(
+    component: &Component,
+    pre: &InstancePre<Data>,
+    description: &Description,
+) -> Result<Vec<ExportKind>, Outcome> {
+    let missing = |name: &str| Outcome::component(format!("the export `{name}` cannot be found"));
+    let mut kinds = Vec::with_capacity(description.functions.len());
+    for function in &description.functions {
+        let name = function.name.as_str();
+        let parent = match &function.interface {
+            Some(interface) => Some(
+                component
+                    .get_export_index(None, interface.as_str())
+                    .ok_or_else(|| missing(interface))?,
+            ),
+            None => None,
+        };
+        let (item, index) = component
+            .get_export(parent.as_ref(), name)
+            .ok_or_else(|| missing(name))?;
+        let ComponentItem::ComponentFunc(ty) = item else {
+            return Err(missing(name));
+        };
+        kinds.push(match Signature::of(&ty) {
+            Ok(signature) => ExportKind::Function(Function {
+                pre: pre.clone(),
+                index,
+                signature,
+                fast: fast(&ty, pre),
+            }),
+            Err(unmappable) => ExportKind::Unmappable {
+                name: name.to_owned(),
+                reason: unmappable.reason,
+            },
+        });
+    }
+    Ok(kinds)
+}
+
+fn fast(ty: &ComponentFunc, pre: &InstancePre<Data>) -> Fast {
+    let types = pre.instance_type();
+    macro_rules! is {
+        ($param:ty, $result:ty) => {
+            ty.typecheck::<($param,), ($result,)>(&types).is_ok()
+        };
+    }
+    if is!(&str, String) {
+        Fast::Text(Returns::Text)
+    } else if is!(&str, Vec<u8>) {
+        Fast::Text(Returns::Bytes)
+    } else if is!(&str, Result<String, String>) {
+        Fast::Text(Returns::TextOrText)
+    } else if is!(&str, Result<Vec<u8>, String>) {
+        Fast::Text(Returns::BytesOrText)
+    } else if is!(&[u8], String) {
+        Fast::Bytes(Returns::Text)
+    } else if is!(&[u8], Vec<u8>) {
+        Fast::Bytes(Returns::Bytes)
+    } else if is!(&[u8], Result<String, String>) {
+        Fast::Bytes(Returns::TextOrText)
+    } else if is!(&[u8], Result<Vec<u8>, String>) {
+        Fast::Bytes(Returns::BytesOrText)
+    } else {
+        Fast::No
+    }
+}
+
+/// Makes the exports callable; on failure none is.
+fn register(
+    engine: &Engine,
+    plugin: Arc<Plugin>,
+    group: u32,
+    kinds: Vec<ExportKind>,
+) -> Result<Loaded, Outcome> {
+    let mut loaded = Loaded {
+        targets: Vec::new(),
+        handles: Vec::new(),
+        plugin,
+    };
+    for kind in kinds {
+        let export = Arc::new(Export {
+            plugin: Arc::clone(&loaded.plugin),
+            kind,
+        });
+        let added = engine.add_export(export).and_then(|handle| {
+            loaded.handles.push(handle);
+            host::target_add(engine.host(), engine.number(), handle, group).ok()
+        });
+        match added {
+            Some(target) => loaded.targets.push(target),
+            None => {
+                engine.remove_exports(&loaded);
+                return Err(Outcome::message(
+                    ATOLL_IO,
+                    format!("no target is left for plugin \"{}\"", loaded.plugin.id),
+                ));
+            }
+        }
+    }
+    Ok(loaded)
+}

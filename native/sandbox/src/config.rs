@@ -1,0 +1,101 @@
+//! How the engine is configured.
+//!
+//! Owns: the settings that the core passes on, wasmtime's configuration and the size of its pool. It
+//! must not know calls.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::limits::STACK_BYTES;
+
+/// Kept in each memory slot between calls; without it a fresh instance costs three times as
+/// much.
+const MEMORY_KEEP_RESIDENT: usize = 256 * 1024;
+const STACK_KEEP_RESIDENT: usize = 64 * 1024;
+const TABLE_KEEP_RESIDENT: usize = 64 * 1024;
+
+/// Bytes of a fibre's stack: the guest's part and as much again, and more, for the host functions.
+const FIBRE_BYTES: usize = 2 * 1024 * 1024;
+
+/// Core instances that a component typically has: itself, shims, an adapter.
+const CORE_INSTANCES_EACH: u32 = 4;
+const TABLES_EACH: u32 = 3;
+const TABLE_ELEMENTS_MAX: usize = 100_000;
+
+/// Most tables and most memories of one core module.
+const PARTS_PER_MODULE_MAX: u32 = 8;
+
+/// Fewest slots with which an engine is worth having.
+const INSTANCES_MIN: u32 = 4;
+
+/// Configuration of an engine, as JSON.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Settings {
+    /// Folder of the compiled components; none: nothing is kept.
+    pub cache_dir: Option<PathBuf>,
+    /// The key that authenticates them.
+    pub key_file: Option<PathBuf>,
+    /// Instances that can exist at once.
+    pub instances: u32,
+    /// Threads for calls that wait or take long; 0: by the machine.
+    pub worker_threads: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            cache_dir: None,
+            key_file: None,
+            instances: 1_000,
+            worker_threads: 0,
+        }
+    }
+}
+
+/// The wasmtime configuration for a pool of so many instances.
+pub fn wasmtime(instances: u32) -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(TABLES_EACH))
+        .total_stacks(instances)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .max_tables_per_module(PARTS_PER_MODULE_MAX)
+        .max_memories_per_module(PARTS_PER_MODULE_MAX)
+        .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
+        .async_stack_keep_resident(STACK_KEEP_RESIDENT)
+        .table_keep_resident(TABLE_KEEP_RESIDENT)
+        .pagemap_scan(Enabled::Auto);
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .wasm_component_model_map(true)
+        .wasm_component_model_fixed_length_lists(true)
+        // WASI 0.2 guests run one task; the state for more would be made for each store.
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK_BYTES)
+        .async_stack_size(FIBRE_BYTES)
+        // A trap is named by its kind; walking and symbolising frames would cost each one.
+        .wasm_backtrace_max_frames(None)
+        .generate_address_map(false)
+        .native_unwind_info(false)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// An engine with as many of the instances as the address space has room for.
+pub fn engine(instances: u32) -> Result<(Engine, u32), String> {
+    let mut instances = instances.max(INSTANCES_MIN);
+    loop {
+        match Engine::new(&wasmtime(instances)) {
+            Ok(engine) => return Ok((engine, instances)),
+            Err(_) if instances > INSTANCES_MIN => instances = (instances / 2).max(INSTANCES_MIN),
+            Err(error) => return Err(format!("wasmtime cannot be started: {error:#}")),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! From what went wrong to a status and its JSON payload.
+//!
+//! Owns: which status a wasmtime error becomes and the words that describe it. It must not know how
+//! a call is run.
+
+use serde_json::{Map, Value, json};
+use wasmtime::component::ResourceTableError;
+use wasmtime::{Error, PoolConcurrencyLimitError, Trap};
+
+use crate::abi::{
+    ATOLL_CANCELLED, ATOLL_COMPONENT, ATOLL_DEADLINE, ATOLL_FLAG_JSON, ATOLL_INVALID_ARGUMENT,
+    ATOLL_LIMIT, ATOLL_NOT_FOUND, ATOLL_OVERLOADED, ATOLL_PANIC, ATOLL_TRAP, ATOLL_UNSUPPORTED,
+    AtollStatus,
+};
+use crate::limits::{LimitExceeded, LimitKind, Limits};
+use crate::values::ArgumentError;
+
+/// Payload of a reply after a panic.
+pub const PANIC_JSON: &[u8] =
+    br#"{"message":"the engine panicked in this call; its instance is gone, nothing else is"}"#;
+
+/// How a call ended: what goes into its REPLY.
+pub struct Outcome {
+    /// Status of the reply.
+    pub status: AtollStatus,
+    /// Flags of the reply: the payload's encoding.
+    pub flags: u16,
+    /// Payload of the reply.
+    pub bytes: Vec<u8>,
+}
+
+impl Outcome {
+    /// A reply with a JSON payload.
+    pub fn json(status: AtollStatus, value: &Value) -> Outcome {
+        Outcome {
+            status,
+            flags: ATOLL_FLAG_JSON,
+            bytes: value.to_string().into_bytes(),
+        }
+    }
+
+    /// A failure that is only a sentence.
+    pub fn message(status: AtollStatus, message: impl Into<String>) -> Outcome {
+        Outcome::json(status, &json!({ "message": message.into() }))
+    }
+
+    /// The guest went over a limit.
+    pub fn limit(limit: &LimitExceeded) -> Outcome {
+        let mut fields = Map::new();
+        fields.insert("message".into(), limit.to_string().into());
+        fields.insert("limit".into(), limit.kind.name().into());
+        fields.insert("value".into(), limit.value.into());
+        if let Some(key) = limit.kind.key() {
+            fields.insert("key".into(), key.into());
+        }
+        Outcome::json(ATOLL_LIMIT, &Value::Object(fields))
+    }
+
+    /// The caller's budget ran out.
+    pub fn deadline() -> Outcome {
+        Outcome::message(
+            ATOLL_DEADLINE,
+            "the call's deadline passed before the guest answered",
+        )
+    }
+
+    /// The caller asked for the end.
+    pub fn cancelled() -> Outcome {
+        Outcome::message(ATOLL_CANCELLED, "the call was cancelled")
+    }
+
+    /// A panic was caught.
+    pub fn panic() -> Outcome {
+        Outcome {
+            status: ATOLL_PANIC,
+            flags: ATOLL_FLAG_JSON,
+            bytes: PANIC_JSON.to_vec(),
+        }
+    }
+
+    /// A handle that names nothing, any more.
+    pub fn not_found() -> Outcome {
+        Outcome::message(ATOLL_NOT_FOUND, "the component was unloaded")
+    }
+
+    /// Something this engine cannot do.
+    pub fn unsupported(message: impl Into<String>) -> Outcome {
+        Outcome::message(ATOLL_UNSUPPORTED, message)
+    }
+
+    /// A component that is refused.
+    pub fn component(message: impl Into<String>) -> Outcome {
+        Outcome::message(ATOLL_COMPONENT, message)
+    }
+
+    /// Arguments that do not fit.
+    pub fn argument(error: &ArgumentError) -> Outcome {
+        let mut fields = Map::new();
+        fields.insert("message".into(), error.message.as_str().into());
+        fields.insert("path".into(), error.path.as_str().into());
+        if !error.expected.is_empty() {
+            fields.insert("expected".into(), error.expected.as_str().into());
+        }
+        Outcome::json(ATOLL_INVALID_ARGUMENT, &Value::Object(fields))
+    }
+
+    /// Whatever wasmtime reported for a call.
+    pub fn from_wasmtime(error: &Error, limits: &Limits) -> Outcome {
+        if let Some(kind) = exceeded(error) {
+            return Outcome::limit(&LimitExceeded {
+                kind,
+                value: limits.value(kind),
+            });
+        }
+        if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+            return Outcome::json(
+                ATOLL_OVERLOADED,
+                &json!({
+                    "message": format!("the engine's pool is full: {}", error.root_cause()),
+                    "retryAfterSeconds": 1,
+                }),
+            );
+        }
+        if let Some(trap) = error.downcast_ref::<Trap>() {
+            return Outcome::message(ATOLL_TRAP, trap_text(*trap));
+        }
+        if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+            return Outcome::message(
+                ATOLL_TRAP,
+                format!("the guest called exit with status {}", exit.0),
+            );
+        }
+        Outcome::message(ATOLL_TRAP, format!("the guest failed: {error:#}"))
+    }
+}
+
+/// Which limit an error stands for, if it is one.
+fn exceeded(error: &Error) -> Option<LimitKind> {
+    if let Some(limit) = error.downcast_ref::<LimitExceeded>() {
+        return Some(limit.kind);
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return (*trap == Trap::StackOverflow).then_some(LimitKind::Stack);
+    }
+    if matches!(
+        error.downcast_ref::<ResourceTableError>(),
+        Some(ResourceTableError::Full)
+    ) {
+        return Some(LimitKind::Resources);
+    }
+    // wasmtime has no types for these; the tests fail when its words change.
+    let text = error.root_cause().to_string();
+    if text.contains("fuel allocated for hostcalls has been exhausted") {
+        Some(LimitKind::Output)
+    } else if text.contains("resource table has no free keys")
+        || text.contains("store handle limit exceeded")
+    {
+        Some(LimitKind::Resources)
+    } else if text.starts_with("resource limit exceeded: instance count") {
+        Some(LimitKind::Instances)
+    } else {
+        None
+    }
+}
+
+fn trap_text(trap: Trap) -> String {
+    let what = match trap {
+        Trap::UnreachableCodeReached => {
+            "it reached `unreachable` (in Rust and C most often a panic or an abort)".into()
+        }
+        Trap::MemoryOutOfBounds => "it accessed memory out of bounds".into(),
+        Trap::IntegerDivisionByZero => "it divided an integer by zero".into(),
+        other => {
+            let text = other.to_string();
+            text.strip_prefix("wasm trap: ")
+                .map_or(text.clone(), str::to_owned)
+        }
+    };
+    format!("the guest trapped: {what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(outcome: &Outcome) -> Value {
+        serde_json::from_slice(&outcome.bytes).expect("JSON")
+    }
+
+    #[test]
+    fn a_limit_names_itself_its_value_and_its_key() {
+        let limits = Limits {
+            memory_bytes: 4096,
+            ..Limits::default()
+        };
+        let error = Error::new(LimitExceeded {
+            kind: LimitKind::Memory,
+            value: 4096,
+        });
+        let outcome = Outcome::from_wasmtime(&error.context("while growing"), &limits);
+        assert_eq!(outcome.status, ATOLL_LIMIT);
+        let json = text(&outcome);
+        assert_eq!(json["limit"], "memory");
+        assert_eq!(json["value"], 4096);
+        assert_eq!(json["key"], "limits.memoryBytes");
+    }
+
+    #[test]
+    fn a_stack_overflow_is_a_limit_and_another_trap_is_not() {
+        let limits = Limits::default();
+        let outcome = Outcome::from_wasmtime(&Trap::StackOverflow.into(), &limits);
+        assert_eq!(outcome.status, ATOLL_LIMIT);
+        assert_eq!(text(&outcome)["limit"], "stack");
+        let outcome = Outcome::from_wasmtime(&Trap::IntegerDivisionByZero.into(), &limits);
+        assert_eq!(outcome.status, ATOLL_TRAP);
+        assert!(
+            text(&outcome)["message"]
+                .as_str()
+                .is_some_and(|m| m.contains("by zero"))
+        );
+    }
+}

@@ -1,0 +1,333 @@
+//! One budget a call: what a guest may make the host hold, and how long it may run.
+//!
+//! Owns: the limits' names, units and JSON keys (the same as in `src/core/limits.ts`), the sum over
+//! everything one store holds, and [`LimitExceeded`], the error that names a limit. It must not
+//! know how calls are run or replied to.
+
+use std::fmt;
+
+use serde::Deserialize;
+use wasmtime::{Error, ResourceLimiter, Result};
+
+use crate::abi::AtollGroupLimits;
+
+/// Bytes of wasm stack of a call. Fixed for the engine.
+pub const STACK_BYTES: usize = 512 * 1024;
+
+/// Limits of one plugin, each summed over everything one call makes the host hold.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Limits {
+    /// Linear memory of all memories of the instance, in bytes.
+    pub memory_bytes: u64,
+    /// CPU time of the guest, in milliseconds.
+    pub cpu_ms: u64,
+    /// Wall clock from submit to reply, in milliseconds.
+    pub wall_ms: u64,
+    /// Result or response of one call, in bytes.
+    pub output_bytes: u64,
+    /// Standard output and standard error together, in bytes.
+    pub log_bytes: u64,
+    /// Elements of all tables of the instance.
+    pub table_elements: u64,
+    /// Core instances of one component instance.
+    pub instances: u64,
+    /// Resource handles the guest may hold.
+    pub resources: u64,
+    /// HTTP header fields of one message: names and values, in bytes.
+    pub field_bytes: u64,
+    /// Calls running at once.
+    pub concurrency: u64,
+    /// Calls waiting for one of those places.
+    pub queue: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            memory_bytes: 64 * 1024 * 1024,
+            cpu_ms: 1_000,
+            wall_ms: 30_000,
+            output_bytes: 1024 * 1024,
+            log_bytes: 64 * 1024,
+            table_elements: 100_000,
+            instances: 64,
+            resources: 1_000,
+            field_bytes: 128 * 1024,
+            concurrency: 64,
+            queue: 1_000,
+        }
+    }
+}
+
+impl Limits {
+    /// The part that the core's bulkhead counts.
+    pub fn group(&self) -> AtollGroupLimits {
+        AtollGroupLimits {
+            concurrency_max: saturate(self.concurrency).max(1),
+            queue_max: saturate(self.queue),
+            budget_default_us: saturate(self.wall_ms.saturating_mul(1_000)).max(1),
+            reserved: 0,
+        }
+    }
+
+    /// The value of a limit, in the unit of its key.
+    pub fn value(&self, kind: LimitKind) -> u64 {
+        match kind {
+            LimitKind::Memory => self.memory_bytes,
+            LimitKind::Cpu => self.cpu_ms,
+            LimitKind::Wall => self.wall_ms,
+            LimitKind::Stack => STACK_BYTES as u64,
+            LimitKind::Output => self.output_bytes,
+            LimitKind::Log => self.log_bytes,
+            LimitKind::Tables => self.table_elements,
+            LimitKind::Instances => self.instances,
+            LimitKind::Resources => self.resources,
+            LimitKind::Fields => self.field_bytes,
+        }
+    }
+}
+
+fn saturate(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// Which limit was exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitKind {
+    /// Linear memory.
+    Memory,
+    /// CPU time.
+    Cpu,
+    /// Wall clock.
+    Wall,
+    /// The guest's call stack.
+    Stack,
+    /// Result or response.
+    Output,
+    /// Standard output and error.
+    Log,
+    /// Table elements.
+    Tables,
+    /// Core instances.
+    Instances,
+    /// Resource handles.
+    Resources,
+    /// HTTP header fields.
+    Fields,
+}
+
+impl LimitKind {
+    /// The name in an error's `limit` field.
+    pub fn name(self) -> &'static str {
+        match self {
+            LimitKind::Memory => "memory",
+            LimitKind::Cpu => "cpu",
+            LimitKind::Wall => "wall",
+            LimitKind::Stack => "stack",
+            LimitKind::Output => "output",
+            LimitKind::Log => "log",
+            LimitKind::Tables => "tables",
+            LimitKind::Instances => "instances",
+            LimitKind::Resources => "resources",
+            LimitKind::Fields => "fields",
+        }
+    }
+
+    /// The configuration key that changes it; none for the stack, which is the engine's.
+    pub fn key(self) -> Option<&'static str> {
+        Some(match self {
+            LimitKind::Memory => "limits.memoryBytes",
+            LimitKind::Cpu => "limits.cpuMs",
+            LimitKind::Wall => "limits.wallMs",
+            LimitKind::Stack => return None,
+            LimitKind::Output => "limits.outputBytes",
+            LimitKind::Log => "limits.logBytes",
+            LimitKind::Tables => "limits.tableElements",
+            LimitKind::Instances => "limits.instances",
+            LimitKind::Resources => "limits.resources",
+            LimitKind::Fields => "limits.fieldBytes",
+        })
+    }
+
+    fn what(self) -> (&'static str, &'static str) {
+        match self {
+            LimitKind::Memory => ("linear memory", "bytes"),
+            LimitKind::Cpu => ("CPU time", "ms"),
+            LimitKind::Wall => ("wall clock", "ms"),
+            LimitKind::Stack => ("call stack", "bytes"),
+            LimitKind::Output => ("output", "bytes"),
+            LimitKind::Log => ("log output", "bytes"),
+            LimitKind::Tables => ("tables", "elements"),
+            LimitKind::Instances => ("core instances", "instances"),
+            LimitKind::Resources => ("resource handles", "handles"),
+            LimitKind::Fields => ("HTTP header fields", "bytes"),
+        }
+    }
+}
+
+/// The guest went over a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitExceeded {
+    /// Which one.
+    pub kind: LimitKind,
+    /// Its value, in the unit of its key.
+    pub value: u64,
+}
+
+impl fmt::Display for LimitExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, unit) = self.kind.what();
+        write!(
+            f,
+            "the guest exceeded its limit of {} {unit} of {what}",
+            self.value
+        )?;
+        match self.kind.key() {
+            Some(key) => write!(f, " ({key})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for LimitExceeded {}
+
+/// What one store holds; wasmtime asks it before anything grows.
+pub struct Budget {
+    limits: Limits,
+    memory: u64,
+    memory_last: u64,
+    tables: u64,
+    tables_last: u64,
+}
+
+impl Budget {
+    /// An empty one.
+    pub fn new(limits: Limits) -> Budget {
+        Budget {
+            limits,
+            memory: 0,
+            memory_last: 0,
+            tables: 0,
+            tables_last: 0,
+        }
+    }
+
+    /// The limits it enforces.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The error for one of them.
+    pub fn exceeded(&self, kind: LimitKind) -> LimitExceeded {
+        LimitExceeded {
+            kind,
+            value: self.limits.value(kind),
+        }
+    }
+}
+
+impl ResourceLimiter for Budget {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> Result<bool> {
+        let more = desired.saturating_sub(current) as u64;
+        let sum = self.memory.saturating_add(more);
+        if sum > self.limits.memory_bytes {
+            return Err(Error::new(self.exceeded(LimitKind::Memory)));
+        }
+        self.memory = sum;
+        self.memory_last = more;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: Error) -> Result<()> {
+        // Permitted but not done: beyond the memory's own maximum. The guest sees -1.
+        self.memory -= std::mem::take(&mut self.memory_last);
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> Result<bool> {
+        let more = desired.saturating_sub(current) as u64;
+        let sum = self.tables.saturating_add(more);
+        if sum > self.limits.table_elements {
+            return Err(Error::new(self.exceeded(LimitKind::Tables)));
+        }
+        self.tables = sum;
+        self.tables_last = more;
+        Ok(true)
+    }
+
+    fn table_grow_failed(&mut self, _error: Error) -> Result<()> {
+        self.tables -= std::mem::take(&mut self.tables_last);
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        usize::try_from(self.limits.instances).unwrap_or(usize::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(memory_bytes: u64) -> Budget {
+        Budget::new(Limits {
+            memory_bytes,
+            table_elements: 10,
+            ..Limits::default()
+        })
+    }
+
+    #[test]
+    fn memories_are_summed() {
+        let mut budget = budget(3 * 65536);
+        assert!(budget.memory_growing(0, 65536, None).is_ok());
+        assert!(budget.memory_growing(0, 65536, None).is_ok());
+        assert!(budget.memory_growing(65536, 131072, None).is_ok());
+        let error = budget.memory_growing(0, 65536, None).err();
+        let limit = error
+            .as_ref()
+            .and_then(|e| e.downcast_ref::<LimitExceeded>());
+        assert_eq!(
+            limit,
+            Some(&LimitExceeded {
+                kind: LimitKind::Memory,
+                value: 3 * 65536
+            })
+        );
+    }
+
+    #[test]
+    fn a_growth_that_failed_is_not_counted() {
+        let mut budget = budget(2 * 65536);
+        assert!(budget.memory_growing(0, 131072, None).is_ok());
+        assert!(budget.memory_grow_failed(Error::msg("maximum")).is_ok());
+        assert!(budget.memory_growing(0, 131072, None).is_ok());
+        assert!(budget.table_growing(0, 10, None).is_ok());
+        assert!(budget.table_grow_failed(Error::msg("maximum")).is_ok());
+        assert!(budget.table_growing(0, 10, None).is_ok());
+        assert!(budget.table_growing(0, 1, None).is_err());
+    }
+
+    #[test]
+    fn keys_are_those_of_the_configuration() {
+        let json = r#"{"memoryBytes":1,"cpuMs":2,"wallMs":3,"outputBytes":4,"logBytes":5,
+            "tableElements":6,"instances":7,"resources":8,"fieldBytes":9,"concurrency":10,"queue":11}"#;
+        let limits: Limits = serde_json::from_str(json).expect("limits");
+        assert_eq!(limits.value(LimitKind::Memory), 1);
+        assert_eq!(limits.value(LimitKind::Fields), 9);
+        assert_eq!(limits.group().budget_default_us, 3_000);
+        assert_eq!(limits.group().concurrency_max, 10);
+        assert!(serde_json::from_str::<Limits>(r#"{"memory":1}"#).is_err());
+    }
+}

@@ -1,0 +1,318 @@
+//! A call on the workers: polled until it answers or has to end.
+//!
+//! Owns: deadline, cancellation and CPU time of a migrated call, and the order of its end: the guest
+//! goes first, then nobody may touch the call any more, then the reply is sent. It must not know
+//! what a call does, nor when one is migrated.
+
+use std::any::Any;
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use crate::abi::{ATOLL_PENDING, AtollStatus};
+use crate::component::Plugin;
+use crate::engine::Engine;
+use crate::error::Outcome;
+use crate::host::Reply;
+use crate::limits::{LimitExceeded, LimitKind, Limits};
+use crate::meter;
+use crate::reply;
+use crate::state::CallState;
+
+/// A call that can be polled anywhere.
+pub type CallFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// CPU time on the workers that counts as overrunning an inline slice.
+const OVERRAN_NS: u64 = 2_000_000;
+
+/// A call on its way to the workers.
+pub struct Move {
+    /// What is left to do.
+    pub future: CallFuture,
+    /// The duty to end the call.
+    pub reply: Reply,
+    /// What the core's threads may do to it.
+    pub state: Arc<CallState>,
+    /// What it holds; none for CONTROL.
+    pub guard: Option<Guard>,
+    /// When it has to be over, by the monotonic clock; 0: never.
+    pub deadline_ns: u64,
+    /// CPU time it has used already.
+    pub used_ns: u64,
+}
+
+/// Hands a call to the workers.
+pub fn spawn(engine: &Arc<Engine>, call: Move, state_out: &mut *mut c_void) -> AtollStatus {
+    let Move {
+        future,
+        reply,
+        state,
+        guard,
+        deadline_ns,
+        used_ns,
+    } = call;
+    // Before `migrate`: from then on the core may cancel from any thread.
+    *state_out = Arc::into_raw(Arc::clone(&state)).cast_mut().cast();
+    if !state.call().migrate() {
+        state.cancel();
+    }
+    state.set_on_workers();
+    let _entered = engine.runtime().enter();
+    let left = Duration::from_nanos(deadline_ns.saturating_sub(meter::monotonic_ns()));
+    let wall = guard
+        .as_ref()
+        .is_some_and(|g| is_wall(left, g.limits.wall_ms));
+    let timer = match deadline_ns {
+        0 => None,
+        _ => Some(Box::pin(tokio::time::sleep_until(Instant::now() + left))),
+    };
+    engine.runtime().spawn(Task {
+        future: Some(future),
+        reply: Some(reply),
+        engine: Arc::clone(engine),
+        state,
+        guard,
+        timer,
+        wall,
+        used_ns,
+    });
+    ATOLL_PENDING
+}
+
+/// Whether the deadline of a call is the plugin's own limit rather than its caller's budget.
+fn is_wall(left: Duration, wall_ms: u64) -> bool {
+    let wall = Duration::from_millis(wall_ms);
+    // The inline slice and the way here have taken a little of it already.
+    left + (wall / 50).max(Duration::from_millis(10)) >= wall
+}
+
+/// What a call holds from its start to its reply.
+pub struct Guard {
+    /// Whose call it is.
+    pub plugin: Arc<Plugin>,
+    /// Limits at its start.
+    pub limits: Limits,
+    /// Its place in the count of running calls.
+    pub running: Option<Running>,
+}
+
+/// Counts a running call, so that the ticker ticks.
+pub struct Running(Arc<Engine>);
+
+impl Running {
+    /// Counts one.
+    pub fn begin(engine: &Arc<Engine>) -> Running {
+        engine.begin();
+        Running(Arc::clone(engine))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.clock().end();
+    }
+}
+
+/// A call on the workers.
+struct Task {
+    future: Option<CallFuture>,
+    reply: Option<Reply>,
+    engine: Arc<Engine>,
+    state: Arc<CallState>,
+    guard: Option<Guard>,
+    timer: Option<Pin<Box<Sleep>>>,
+    wall: bool,
+    used_ns: u64,
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let task = self.get_mut();
+        if task.future.is_none() {
+            return Poll::Ready(());
+        }
+        let outcome = match task.step(context) {
+            Some(outcome) => outcome,
+            None => return Poll::Pending,
+        };
+        task.end(outcome);
+        Poll::Ready(())
+    }
+}
+
+impl Task {
+    fn step(&mut self, context: &mut Context<'_>) -> Option<Outcome> {
+        if self.state.register(context.waker()) {
+            return Some(Outcome::cancelled());
+        }
+        if let Some(timer) = &mut self.timer
+            && timer.as_mut().poll(context).is_ready()
+        {
+            return Some(self.late());
+        }
+        let future = self.future.as_mut()?;
+        let cpu_ms = self.guard.as_ref().map_or(u64::MAX, |g| g.limits.cpu_ms);
+        let begin = meter::begin_worker(self.used_ns, cpu_ms);
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        self.used_ns = self.used_ns.saturating_add(meter::end_worker(begin));
+        if self.used_ns >= OVERRAN_NS
+            && let Some(guard) = &self.guard
+        {
+            guard.plugin.overran(self.engine.clock().now_ms());
+        }
+        match polled {
+            Ok(Poll::Ready(outcome)) => Some(outcome),
+            Ok(Poll::Pending) => (self.used_ns >= cpu_ms.saturating_mul(1_000_000)).then(|| {
+                Outcome::limit(&LimitExceeded {
+                    kind: LimitKind::Cpu,
+                    value: cpu_ms,
+                })
+            }),
+            Err(panic) => {
+                forget_panic(panic);
+                if let Some(future) = self.future.take() {
+                    abandon(future);
+                }
+                Some(Outcome::panic())
+            }
+        }
+    }
+
+    fn late(&self) -> Outcome {
+        match &self.guard {
+            Some(guard) if self.wall => Outcome::limit(&LimitExceeded {
+                kind: LimitKind::Wall,
+                value: guard.limits.wall_ms,
+            }),
+            _ => Outcome::deadline(),
+        }
+    }
+
+    /// Replies once nothing can touch the call any more.
+    fn end(&mut self, outcome: Outcome) {
+        if let Some(future) = self.future.take() {
+            abandon(future);
+        }
+        self.state.end();
+        self.engine.count_migrated();
+        if let Some(guard) = &mut self.guard {
+            guard.running = None;
+        }
+        if let Some(reply) = self.reply.take() {
+            reply.send(outcome.status, outcome.flags, &outcome.bytes);
+        }
+        reply::give_buffer(outcome.bytes);
+        self.guard = None;
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // The runtime is shutting down.
+        if self.reply.is_some() {
+            self.end(Outcome::cancelled());
+        }
+    }
+}
+
+/// Drops a future whose store holds a guest that may be anywhere.
+pub fn abandon(future: CallFuture) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
+        forget_panic(panic);
+    }
+}
+
+/// A payload of a panic may itself panic when dropped.
+pub fn forget_panic(panic: Box<dyn Any + Send>) {
+    std::mem::forget(panic);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+    use crate::abi::{ATOLL_CANCELLED, ATOLL_DEADLINE, ATOLL_OK, ATOLL_PANIC};
+    use crate::config::Settings;
+    use crate::engine::Owner;
+    use crate::host::fake;
+
+    fn owner() -> Owner {
+        let settings = Settings {
+            instances: 4,
+            worker_threads: 1,
+            ..Settings::default()
+        };
+        Owner::start(&fake::HOST, 1, &settings).expect("an engine")
+    }
+
+    fn on_workers(
+        owner: &Owner,
+        future: impl Future<Output = Outcome> + Send + 'static,
+        budget_ns: u64,
+    ) -> (Receiver<fake::Replied>, Arc<CallState>) {
+        let (sender, receiver) = channel();
+        let call = fake::open(sender);
+        let state = Arc::new(CallState::new(call));
+        let mut out = std::ptr::null_mut();
+        let kept = Arc::clone(&state);
+        let future: CallFuture = Box::pin(future);
+        let reply = Reply::new(call);
+        let call = Move {
+            future,
+            reply,
+            state,
+            guard: None,
+            deadline_ns: meter::monotonic_ns() + budget_ns,
+            used_ns: 0,
+        };
+        let status = spawn(&owner.engine, call, &mut out);
+        assert_eq!(status, ATOLL_PENDING);
+        // SAFETY: `spawn` stored it, and nothing else uses it.
+        drop(unsafe { Arc::from_raw(out.cast_const().cast::<CallState>()) });
+        (receiver, kept)
+    }
+
+    const MINUTE_NS: u64 = 60_000_000_000;
+
+    #[test]
+    fn a_panic_in_a_call_is_its_reply_and_the_workers_live() {
+        let owner = owner();
+        let (reply, _) = on_workers(&owner, async { panic!("in a call") }, MINUTE_NS);
+        assert_eq!(reply.recv().map(|r| r.0), Ok(ATOLL_PANIC));
+        struct PanicsAgain;
+        impl Drop for PanicsAgain {
+            fn drop(&mut self) {
+                panic!("while being dropped");
+            }
+        }
+        let nasty = async {
+            let kept = PanicsAgain;
+            std::future::pending::<()>().await;
+            drop(kept);
+            Outcome::cancelled()
+        };
+        let (reply, state) = on_workers(&owner, nasty, MINUTE_NS);
+        state.cancel();
+        assert_eq!(reply.recv().map(|r| r.0), Ok(ATOLL_CANCELLED));
+        let fine = async { Outcome::message(ATOLL_OK, "fine") };
+        let (reply, _) = on_workers(&owner, fine, MINUTE_NS);
+        assert_eq!(reply.recv().map(|r| r.0), Ok(ATOLL_OK));
+        owner.close();
+    }
+
+    #[test]
+    fn a_deadline_ends_what_waits() {
+        let owner = owner();
+        let (reply, _) = on_workers(&owner, std::future::pending(), 5_000_000);
+        assert_eq!(reply.recv().map(|r| r.0), Ok(ATOLL_DEADLINE));
+        owner.close();
+    }
+}

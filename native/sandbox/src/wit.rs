@@ -1,0 +1,168 @@
+//! What a component's binary says about itself: its WIT, imports and exported functions.
+//!
+//! Owns: reading that without compiling, and refusing what is not a component. It must not know
+//! engines or limits.
+
+use wit_component::WitPrinter;
+use wit_parser::decoding::{DecodedWasm, decode};
+use wit_parser::{FunctionKind, PackageId, Resolve, TypeDefKind, WorldItem, WorldKey};
+
+/// Largest component that is accepted, in bytes.
+pub const COMPONENT_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// An exported function.
+pub struct ExportedFunction {
+    /// Interface as in WIT, `demo:text/api@0.1.0`; none for a function of the world itself.
+    pub interface: Option<String>,
+    /// Function as in WIT, `simple-text`.
+    pub name: String,
+}
+
+/// What a component says about itself.
+pub struct Description {
+    /// Its WIT with documentation.
+    pub wit: String,
+    /// Imported interfaces and functions, `wasi:io/streams@0.2.6`.
+    pub imports: Vec<String>,
+    /// Exported functions outside `wasi:*`, in order.
+    pub functions: Vec<ExportedFunction>,
+    /// It exports `wasi:http/incoming-handler` 0.2.
+    pub http: bool,
+}
+
+/// Reads a component. The error is a sentence that says what the bytes are instead.
+pub fn describe(bytes: &[u8]) -> Result<Description, String> {
+    check_preamble(bytes)?;
+    let decoded = decode(bytes)
+        .map_err(|e| format!("the component is broken: {}", first_line(&format!("{e:#}"))))?;
+    let (resolve, world) = match &decoded {
+        DecodedWasm::Component(resolve, world) => (resolve, *world),
+        DecodedWasm::WitPackage(..) => {
+            return Err("the file is a WIT package in binary form, not a component".into());
+        }
+    };
+    let mut imports = Vec::new();
+    for (key, item) in &resolve.worlds[world].imports {
+        if let Some(name) = import_name(resolve, key, item) {
+            imports.push(name);
+        }
+    }
+    let (functions, http) = exports(resolve, world);
+    Ok(Description {
+        wit: print(resolve, decoded.package())?,
+        imports,
+        functions,
+        http,
+    })
+}
+
+fn check_preamble(bytes: &[u8]) -> Result<(), String> {
+    if bytes.len() > COMPONENT_BYTES_MAX {
+        return Err(format!(
+            "the component has {} bytes, the most that is accepted is {COMPONENT_BYTES_MAX}",
+            bytes.len()
+        ));
+    }
+    match bytes {
+        [b'\0', b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(
+            "the file is a core WebAssembly module, not a component; build it for wasm32-wasip2 \
+             or wrap it with `wasm-tools component new`"
+                .into(),
+        ),
+        [b'\0', b'a', b's', b'm', _, _, _, _, ..] => {
+            Err("the file is WebAssembly of a version or layer that is not supported".into())
+        }
+        _ if bytes.len() < 8 => Err("the file is too short to be a component".into()),
+        _ => Err("the file is not WebAssembly".into()),
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or(text)
+}
+
+/// An import that has to be linked; none for one that only brings types.
+fn import_name(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> Option<String> {
+    match item {
+        WorldItem::Type { .. } => None,
+        WorldItem::Function(function) => Some(function.name.clone()),
+        WorldItem::Interface { id, .. } => {
+            let interface = &resolve.interfaces[*id];
+            let resources = interface
+                .types
+                .values()
+                .any(|ty| matches!(resolve.types[*ty].kind, TypeDefKind::Resource));
+            let name = resolve.name_world_key(key);
+            (resources || !interface.functions.is_empty() || crate::wasi::is_known(&name))
+                .then_some(name)
+        }
+    }
+}
+
+fn exports(resolve: &Resolve, world: wit_parser::WorldId) -> (Vec<ExportedFunction>, bool) {
+    let mut functions = Vec::new();
+    let mut http = false;
+    for (key, item) in &resolve.worlds[world].exports {
+        match item {
+            WorldItem::Type { .. } => {}
+            WorldItem::Function(function) => functions.push(ExportedFunction {
+                interface: None,
+                name: function.name.clone(),
+            }),
+            WorldItem::Interface { id, .. } => {
+                let interface = resolve.name_world_key(key);
+                if interface.starts_with("wasi:") {
+                    http |= interface.starts_with("wasi:http/incoming-handler@0.2");
+                    continue;
+                }
+                for function in resolve.interfaces[*id].functions.values() {
+                    if matches!(function.kind, FunctionKind::Freestanding) {
+                        functions.push(ExportedFunction {
+                            interface: Some(interface.clone()),
+                            name: function.name.clone(),
+                        });
+                    }
+                }
+            }
+        }
+    }
+    (functions, http)
+}
+
+fn print(resolve: &Resolve, package: PackageId) -> Result<String, String> {
+    let nested: Vec<PackageId> = resolve
+        .packages
+        .iter()
+        .map(|(id, _)| id)
+        .filter(|id| *id != package)
+        .collect();
+    let mut printer = WitPrinter::default();
+    printer
+        .print(resolve, package, &nested)
+        .map_err(|e| format!("the component's WIT cannot be printed: {e:#}"))?;
+    Ok(printer.output.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_component_is_named() {
+        let refused = |bytes: &[u8]| describe(bytes).err().unwrap_or_default();
+        assert!(refused(b"\0asm\x01\0\0\0").contains("core WebAssembly module"));
+        assert!(refused(b"\0as").contains("too short"));
+        assert!(refused(b"#!/bin/sh\necho").contains("not WebAssembly"));
+        assert!(refused(b"\0asm\x0e\0\x01\0").contains("version or layer"));
+    }
+
+    #[test]
+    fn an_empty_component_is_described() {
+        let description = describe(b"\0asm\x0d\0\x01\0").expect("a component");
+        assert!(description.imports.is_empty());
+        assert!(description.functions.is_empty());
+        assert!(!description.http);
+        assert!(description.wit.starts_with("package root:component;"));
+    }
+}

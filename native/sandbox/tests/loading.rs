@@ -1,0 +1,327 @@
+//! Loading: what is refused and why, the cache, unloading.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use atoll_sandbox::abi::*;
+use common::{Ask, Rig, guests, handle};
+use serde_json::{Value, json};
+
+fn binary(wat: &str) -> Vec<u8> {
+    wat::parse_str(wat).unwrap()
+}
+
+#[test]
+fn a_loaded_component_is_described() {
+    let rig = Rig::new();
+    let bytes = binary(&guests::echo());
+    let loaded = rig.load(&bytes, json!({})).json;
+    let names: Vec<&str> = loaded["functions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["echo", "text", "fallible", "repeat", "sum"]);
+    assert!(
+        loaded["functions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|f| f["interface"].is_null())
+    );
+    assert_eq!(loaded["digest"].as_str().unwrap().len(), 64);
+    assert_eq!(loaded["http"], Value::Null);
+    assert_eq!(loaded["origin"], "compiled");
+    let wit = loaded["wit"].as_str().unwrap();
+    assert!(
+        wit.contains("export fallible: func(s: string) -> result<string, string>;"),
+        "{wit}"
+    );
+
+    let reply = rig.control(&json!({ "op": "describe", "blob": Rig::blob(&bytes) }));
+    assert_eq!(reply.status, ATOLL_OK);
+    let described = reply.json();
+    for key in ["digest", "wit", "imports"] {
+        assert_eq!(described[key], loaded[key]);
+    }
+    assert_eq!(described["http"], false);
+}
+
+#[test]
+fn a21_what_is_not_a_component_is_refused_with_its_cause() {
+    let rig = Rig::new();
+    let refused = |bytes: &[u8]| {
+        let reply = rig.try_load(bytes, json!({}));
+        assert_eq!(reply.status, ATOLL_COMPONENT, "{}", reply.text());
+        reply.json()["message"].as_str().unwrap().to_owned()
+    };
+    assert!(refused(&binary("(module)")).contains("core WebAssembly module"));
+    assert!(refused(b"").contains("too short"));
+    assert!(refused(b"<html>not found</html>").contains("not WebAssembly"));
+    let whole = binary(&guests::echo());
+    for cut in [9, 20, whole.len() / 2, whole.len() - 1] {
+        assert!(refused(&whole[..cut]).contains("broken"), "{cut}");
+    }
+    // A body that does not validate is found when it is compiled.
+    let at = whole
+        .windows(4)
+        .position(|w| w == [0xfc, 0x0a, 0, 0])
+        .unwrap();
+    let mut flipped = whole.clone();
+    flipped[at + 1] = 0x7f;
+    assert!(refused(&flipped).contains("does not compile"));
+    assert_eq!(rig.stats()["components"], 0);
+}
+
+#[test]
+fn a21_a_flipped_bit_never_brings_the_engine_down() {
+    let rig = Rig::new();
+    let whole = binary(&guests::echo());
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..60 {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        let mut bytes = whole.clone();
+        let at = seed as usize % bytes.len();
+        bytes[at] ^= 1 << (seed >> 40 & 7);
+        let reply = rig.try_load(&bytes, json!({}));
+        assert!(
+            matches!(reply.status, ATOLL_OK | ATOLL_COMPONENT),
+            "{at}: {}",
+            reply.text()
+        );
+    }
+    let echo = rig.load(&whole, json!({}));
+    assert_eq!(
+        rig.call(echo.target("sum"), br#"{"a":1,"b":1}"#).text(),
+        "2"
+    );
+}
+
+#[test]
+fn a21_unknown_imports_are_refused_all_of_them_named() {
+    let rig = Rig::new();
+    let reply = rig.try_load(&binary(&guests::unknown_imports()), json!({}));
+    assert_eq!(reply.status, ATOLL_COMPONENT);
+    assert_eq!(
+        reply.json()["imports"],
+        json!(["acme:store/items@1.0.0", "wasi:nn/graph@0.2.0"])
+    );
+    // A known interface with a function that it does not have.
+    let wat = r#"(component (import "wasi:cli/environment@0.2.0"
+        (instance (export "become-root" (func)))))"#;
+    let reply = rig.try_load(&binary(wat), json!({}));
+    assert_eq!(reply.status, ATOLL_COMPONENT);
+    assert!(reply.text().contains("become-root"), "{}", reply.text());
+}
+
+#[test]
+fn control_requests_that_are_broken_are_refused() {
+    let rig = Rig::new();
+    for (request, status) in [
+        (json!({ "op": "fly" }), ATOLL_INVALID_ARGUMENT),
+        (json!({ "op": "load", "blob": 1 }), ATOLL_INVALID_ARGUMENT),
+        (
+            json!({ "op": "load", "id": "x", "blob": 1, "limits": { "memory": 1 } }),
+            ATOLL_INVALID_ARGUMENT,
+        ),
+        (
+            json!({ "op": "load", "id": "x", "blob": 4_000_000 }),
+            ATOLL_NOT_FOUND,
+        ),
+        (json!({ "op": "unload", "component": 5 }), ATOLL_NOT_FOUND),
+    ] {
+        assert_eq!(rig.control(&request).status, status, "{request}");
+    }
+}
+
+#[test]
+fn unloading_waits_for_running_calls_and_refuses_new_ones() {
+    let rig = Rig::new();
+    let wait = rig.load_wat(&guests::wait(), json!({}));
+    let target = handle(wait.target("wait"));
+    let running = rig.start(target, br#"{"ns":60000000}"#, &Ask::default());
+    let unload = json!({ "op": "unload", "component": wait.number() }).to_string();
+    let ask = Ask {
+        kind: ATOLL_KIND_CONTROL,
+        ..Ask::default()
+    };
+    let unloading = rig.start(0, unload.as_bytes(), &ask);
+    let late = rig.start(target, br#"{"ns":0}"#, &Ask::default());
+    assert_eq!(
+        late.wait().status,
+        ATOLL_NOT_FOUND,
+        "refused from the very start"
+    );
+    assert!(!unloading.replied());
+    assert_eq!(unloading.wait().status, ATOLL_OK);
+    assert!(
+        running.replied(),
+        "the reply to unload comes after those of its calls"
+    );
+    assert_eq!(running.wait().status, ATOLL_OK);
+    assert_eq!(
+        rig.start(target, br#"{"ns":0}"#, &Ask::default())
+            .wait()
+            .status,
+        ATOLL_NOT_FOUND
+    );
+    assert_eq!(rig.stats()["components"], 0);
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("atoll-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn config(&self) -> Value {
+        json!({ "instances": 4, "workerThreads": 1,
+            "cacheDir": self.0.join("cache"), "keyFile": self.0.join("key") })
+    }
+
+    fn file(&self) -> PathBuf {
+        let mut files: Vec<_> = fs::read_dir(self.0.join("cache"))
+            .unwrap()
+            .map(|f| f.unwrap().path())
+            .collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+        files.remove(0)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn origin(config: &Value) -> String {
+    let rig = Rig::with(config);
+    let echo = rig.load_wat(&guests::echo(), json!({}));
+    assert_eq!(
+        rig.call(echo.target("sum"), br#"{"a":1,"b":1}"#).text(),
+        "2"
+    );
+    echo.json["origin"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_compiled_component_comes_from_the_cache_the_next_time() {
+    let folder = Folder::new("cache");
+    assert_eq!(origin(&folder.config()), "compiled");
+    assert_eq!(origin(&folder.config()), "cache");
+    assert_eq!(mode(&folder.0.join("cache")), 0o700);
+    assert_eq!(mode(&folder.0.join("key")), 0o600);
+    assert_eq!(mode(&folder.file()), 0o600);
+}
+
+#[test]
+fn a22_a_file_that_is_not_authentic_is_compiled_again_and_replaced() {
+    let folder = Folder::new("corrupt");
+    assert_eq!(origin(&folder.config()), "compiled");
+    let file = folder.file();
+    let good = fs::read(&file).unwrap();
+    let write = |bytes: &[u8]| fs::write(&file, bytes).unwrap();
+    let spoilers: [(&str, &dyn Fn()); 6] = [
+        ("a flipped bit of the code", &|| {
+            let mut bytes = good.clone();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            write(&bytes);
+        }),
+        ("a flipped bit of the code's authentication", &|| {
+            let mut bytes = good.clone();
+            bytes[10] ^= 1;
+            write(&bytes);
+        }),
+        ("cut short", &|| write(&good[..good.len() - 1])),
+        ("empty", &|| write(&[])),
+        ("readable by others", &|| {
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        }),
+        ("another key", &|| {
+            fs::remove_file(folder.0.join("key")).unwrap()
+        }),
+    ];
+    for (name, spoil) in spoilers {
+        spoil();
+        assert_eq!(origin(&folder.config()), "compiled", "{name}");
+        assert_eq!(origin(&folder.config()), "cache", "{name}");
+    }
+    // A link is not followed, wherever it points.
+    let aside = folder.0.join("aside");
+    fs::rename(&file, &aside).unwrap();
+    std::os::unix::fs::symlink(&aside, &file).unwrap();
+    assert_eq!(origin(&folder.config()), "compiled");
+    assert!(!fs::symlink_metadata(&file).unwrap().is_symlink());
+}
+
+#[test]
+fn a22_an_authentic_file_is_not_taken_for_another_component() {
+    let folder = Folder::new("swap");
+    assert_eq!(origin(&folder.config()), "compiled");
+    let file = folder.file();
+    let rig = Rig::with(&folder.config());
+    let trap = binary(&guests::trap());
+    let digest = rig.load(&trap, json!({})).json["digest"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+    let other = file.with_file_name(format!("{digest}{}", &name[64..]));
+    fs::copy(&file, &other).unwrap();
+    assert_eq!(rig.load(&trap, json!({})).json["origin"], "compiled");
+}
+
+#[test]
+fn a_cache_that_cannot_be_used_is_left_out_and_said() {
+    let folder = Folder::new("unusable");
+    fs::write(folder.0.join("cache"), b"a file").unwrap();
+    let rig = Rig::with(&folder.config());
+    assert_eq!(rig.stats()["cache"], false);
+    assert!(
+        rig.stats()["cacheError"]
+            .as_str()
+            .unwrap()
+            .contains("not a folder")
+    );
+    let inside = json!({ "instances": 4, "cacheDir": &folder.0, "keyFile": folder.0.join("key") });
+    let rig = Rig::with(&inside);
+    assert!(
+        rig.stats()["cacheError"]
+            .as_str()
+            .unwrap()
+            .contains("lies in the cache")
+    );
+    assert_eq!(
+        rig.load_wat(&guests::echo(), json!({})).json["origin"],
+        "compiled"
+    );
+}
+
+#[test]
+fn a_configuration_that_is_broken_is_refused_with_words() {
+    let refused = |config: Value| Rig::attach(&config).err().unwrap();
+    let (status, text) = refused(json!({ "instances": "many" }));
+    assert_eq!(status, ATOLL_INVALID_ARGUMENT);
+    assert!(
+        text.contains("instances") || text.contains("string"),
+        "{text}"
+    );
+    assert!(refused(json!({ "workers": 1 })).1.contains("workers"));
+}
