@@ -98,12 +98,11 @@ function idText(id: RequestId): string {
   return typeof id === "number" ? String(id) : JSON.stringify(id);
 }
 
-/** The message with the place it is about, and the limit and its key, where it does not name them. */
+/** The message with the limit and its key, where it does not name them. */
 export function explain(error: AtollError): string {
-  const { limit, key, path, value } = error.data;
+  const { limit, key, value } = error.data;
   const { message } = error;
-  const placed = path === undefined || message.includes(path) ? message : `${path}: ${message}`;
-  if (limit === undefined || (key !== undefined && message.includes(key))) return placed;
+  if (limit === undefined || (key !== undefined && message.includes(key))) return message;
   const setting = key === undefined ? "" : `, ${key}${value === undefined ? "" : ` = ${value}`}`;
-  return `${placed} (limit: ${limit}${setting})`;
+  return `${message} (limit: ${limit}${setting})`;
 }

@@ -53,9 +53,15 @@ export function fromNative(thrown: unknown, plugin?: string): AtollError {
   const { bytesMax, ...data } = thrown.data;
   // The one argument that is refused for its size is the whole message.
   const code = bytesMax !== undefined ? "too_large" : CODES[thrown.code];
-  return new AtollError(code, thrown.message, {
+  return new AtollError(code, placed(thrown), {
     ...(data as ErrorData),
     ...(plugin === undefined ? {} : { plugin }),
     ...(code === "overloaded" ? { retryAfterSeconds: RETRY_AFTER_SECONDS } : {}),
   }, { cause: thrown });
+}
+
+/** `arguments.items[3].price: expected f64, got a string`: where first, then what. */
+function placed({ message, data }: NativeError): string {
+  const { path } = data;
+  return typeof path !== "string" || message.startsWith(path) ? message : `${path}: ${message}`;
 }
