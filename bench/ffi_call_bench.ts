@@ -4,22 +4,23 @@
  * Owns: the cases fresh, warm and hop. The guest is `reverse` of the shipped plugin `text`, with 64
  * bytes in and out; the peers are `native/sandbox/examples/bare_call.rs`, with the same engine
  * configuration: bare-async as a server must run guests, with fibres and epochs, and bare-sync
- * without a fibre, which can neither wait nor be moved.
+ * without a fibre, which can neither wait nor be moved. Fresh is an instance a call; warm calls one
+ * that is kept, the peers as well.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { type Component, Engine } from "../ffi/mod.ts";
-import { NativeClient } from "../ffi/client.ts";
-import { openLibrary } from "../ffi/library.ts";
+import { type Component, Engine, type Instance } from "../ffi/mod.ts";
 import { buildNative, findNative } from "../native/build/build.ts";
-import { cacheFolder, CHECKOUT, type NativePaths } from "../native/build/cache.ts";
+import { cacheFolder, CHECKOUT } from "../native/build/cache.ts";
 import { fixture } from "../tests/fixtures/build.ts";
 import { type Bench, type Contender, pin, pinned } from "./harness.ts";
 
 const PAYLOAD_BYTES = 64;
 const PROCESSOR = 0;
+/** Warm calls for each fresh one: they are that much shorter; `bare_call` does the same. */
+const WARM_CALLS = 10;
 
 export async function run(bench: Bench): Promise<void> {
   const calls = bench.small ? 200 : 20_000;
@@ -27,8 +28,9 @@ export async function run(bench: Bench): Promise<void> {
   const path = await fixture("text");
   const engine = await Engine.open({ libraries });
   const component = await engine.load(readFileSync(path), { id: "text" });
+  const instance = await component.instantiate();
   try {
-    const peers = bench.small ? [] : barePeers(path, calls);
+    const peers = bench.small ? [] : barePeers(path, calls, "");
     bench.header({
       "calls a round": calls,
       payload: `${PAYLOAD_BYTES} bytes`,
@@ -48,9 +50,9 @@ export async function run(bench: Bench): Promise<void> {
       case: "warm",
       unit: "us",
       better: "lower",
-      about: "the smallest way through the boundary: slot, frame, router, refusal; no instance",
-      atoll: await refused(libraries, calls * 10),
-      peers: [],
+      about: "the same call of an instance that is kept, inline through FFI",
+      atoll: inline(instance, calls * WARM_CALLS),
+      peers: bench.small ? [] : barePeers(path, calls, "-warm"),
     });
     if (bound) pin(null);
     await bench.ask({
@@ -68,11 +70,11 @@ export async function run(bench: Bench): Promise<void> {
   }
 }
 
-function inline(component: Component, calls: number): Contender {
+function inline(callee: Component | Instance, calls: number): Contender {
   const payload = new Uint8Array(PAYLOAD_BYTES).fill(97);
   const round = async (): Promise<void> => {
     for (let i = 0; i < calls; i++) {
-      let answer = component.callBytes("reverse", payload);
+      let answer = callee.callBytes("reverse", payload);
       // A call that overran its slice; there are few, and they count.
       if (answer instanceof Promise) answer = await answer;
       if (answer.length !== PAYLOAD_BYTES) throw new Error("a wrong answer");
@@ -92,16 +94,6 @@ function hop(component: Component, calls: number): Contender {
   });
 }
 
-async function refused(libraries: NativePaths, calls: number): Promise<Contender> {
-  const client = await NativeClient.open(await openLibrary(libraries.core));
-  const payload = new Uint8Array(PAYLOAD_BYTES);
-  const nowhere = 0xffff_ffff;
-  return timed("atoll boundary", calls, () => {
-    for (let i = 0; i < calls; i++) client.callBytes(nowhere, payload);
-    return Promise.resolve();
-  });
-}
-
 /** Microseconds a call. */
 function timed(name: string, calls: number, round: () => Promise<void>): Contender {
   let warm = false;
@@ -118,7 +110,7 @@ function timed(name: string, calls: number, round: () => Promise<void>): Contend
 }
 
 /** The same call by wasmtime alone; each round is a process of its own, with a round to warm up. */
-function barePeers(component: string, calls: number): Contender[] {
+function barePeers(component: string, calls: number, kind: "" | "-warm"): Contender[] {
   const target = join(cacheFolder(), "cargo");
   execFileSync("cargo", [
     "build",
@@ -141,8 +133,8 @@ function barePeers(component: string, calls: number): Contender[] {
       const lines = text.trim().split("\n").map((line) =>
         JSON.parse(line) as { case: string; ns: number }
       );
-      const own = lines.find((line) => line.case === name);
-      if (!own) throw new Error(`bare_call said nothing about ${name}`);
+      const own = lines.find((line) => line.case === name + kind);
+      if (!own) throw new Error(`bare_call said nothing about ${name}${kind}`);
       return own.ns / 1000;
     },
   }));

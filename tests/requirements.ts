@@ -88,11 +88,26 @@ export const REQUIREMENTS: readonly Requirement[] = [
     source: "docs/reference/boundary.md",
   },
   // Traps of the runtimes' FFI.
+  {
+    id: "D1",
+    text: "no callback of a native thread exists that could be closed from inside",
+    source: "docs/decisions/0004-wake-by-socket.md",
+  },
   { id: "D2", text: "a path grant for FFI works by copying", source: "Deno issues 15511, 13569" },
+  { id: "D3", text: "no unstable flag is needed for FFI", source: "Deno 2.9" },
   { id: "D6", text: "only fixed-size buffers cross", source: "Deno issue 36259" },
+  { id: "D8", text: "native threads never call into the runtime", source: "Deno issue 17704" },
   { id: "D9", text: "hot symbols are destructured", source: "Deno issue 15125" },
   { id: "D10", text: "an empty array crosses as a length of zero", source: "Deno issue 16625" },
+  { id: "D11", text: "the hot path passes u32 only", source: "Deno issue 17955" },
+  {
+    id: "D12",
+    text: "a library that others may write is not loaded",
+    source: "Deno issues 16765, 30643",
+  },
+  { id: "D14", text: "the package is of ES modules", source: "Deno 2.9" },
   { id: "B1", text: "values stay right after the JIT has warmed up", source: "Bun issue 32054" },
+  { id: "B2", text: "native writes are seen through views", source: "Bun 1.4" },
   {
     id: "B3",
     text: "a Bun that is too old is refused at start",

@@ -6,8 +6,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
-import { userCacheDir } from "../../src/core/cache_dir.ts";
+import { cacheFolder } from "../../native/build/cache.ts";
 
 const WASMTIME = "48.0.8";
 const SDK = {
@@ -18,7 +17,7 @@ const SDK = {
 };
 
 function folder(name: string): string {
-  const path = join(userCacheDir(process.env), "bench", name);
+  const path = join(cacheFolder(), "bench", name);
   mkdirSync(path, { recursive: true, mode: 0o700 });
   return path;
 }

@@ -58,7 +58,8 @@ export function parseCommandLine(args: readonly string[]): ParsedArgs {
     throw new UsageError(`Cannot understand "${first}": a command comes first${suggest(first)}`);
   }
   const command = commandNamed(first);
-  if (rest.some((word, index) => word === "--help" && !rest.slice(0, index).includes("--"))) {
+  const beforeOperands = rest.includes("--") ? rest.slice(0, rest.indexOf("--")) : rest;
+  if (beforeOperands.some((word) => word === "--help" || word === "-h")) {
     return { kind: "help", command };
   }
   const { operands, flags } = parseRest(command, rest);

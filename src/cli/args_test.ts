@@ -78,3 +78,9 @@ test("help names each command and each flag, in lines that fit a terminal", () =
     for (const line of text.split("\n")) equal(line.length <= 110, true, line);
   }
 });
+
+test("-h after a command is its help, and a value or operand after -- is not", () => {
+  const parsed = parseCommandLine(["serve", "-h"]);
+  equal(parsed.kind === "help" ? parsed.command?.name : null, "serve");
+  equal(run("call", "--", "tool", "-h").kind, "run");
+});

@@ -18,7 +18,7 @@ const REPEAT_MS = 1_000;
 export async function serve(context: CommandContext): Promise<number> {
   const { config, log } = settingsOf(context);
   let askedAt: number | null = null;
-  let stop: (() => Promise<void>) | null = null;
+  const stopping = new AbortController();
   const onSignal = (signal: string) => {
     // The first signal lets running calls finish; a second one is impatience.
     const now = performance.now();
@@ -26,14 +26,16 @@ export async function serve(context: CommandContext): Promise<number> {
     if (askedAt !== null) return;
     askedAt = now;
     log.info(`stopping on ${signal}`);
-    // Nothing has been accepted yet, so nothing is lost.
-    if (stop === null) process.exit(EXIT.ok);
-    void stop();
+    stopping.abort();
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => onSignal(signal));
 
-  const server = await startServer({ config, log, stdio: context.flags.has("stdio") });
-  stop = () => server.stop();
+  const server = await startServer({
+    config,
+    log,
+    stdio: context.flags.has("stdio"),
+    signal: stopping.signal,
+  });
   await server.finished;
   return EXIT.ok;
 }

@@ -7,7 +7,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import * as v from "valibot";
-import { userCacheDir } from "../core/cache_dir.ts";
+import { cacheFolder } from "../../native/build/cache.ts";
 import { AtollError } from "../core/errors.ts";
 import { scanJson } from "../core/json_text.ts";
 import { readEnvironment } from "./environment.ts";
@@ -76,7 +76,7 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   const config: Config = {
     ...rest,
     plugins: rest.plugins.map((path) => resolve(source.cwd, path)),
-    cacheDir: resolve(source.cwd, cacheDir ?? userCacheDir(environment)),
+    cacheDir: resolve(source.cwd, cacheDir ?? cacheFolder(environment)),
   };
   return { config, file: file?.path ?? null, warnings };
 }

@@ -1,11 +1,20 @@
 /**
  * The cancellation of a call whose client goes away.
  *
- * Owns: when a signal is made. Must not know HTTP. The signal of a request costs more than a short
+ * Owns: when a signal is made, the error of a body that ends too early. Must not know HTTP. The signal of a request costs more than a short
  * call (Deno makes an exception with its stack for each that was looked at), so it is looked at
  * only for calls that did not end at once; until then an engine gets one of its own.
  */
+import { AtollError } from "../core/errors.ts";
 import type { CallOptions } from "../sandbox/sandbox.ts";
+
+/**
+ * What is thrown when a request's body cannot be read to its end. That is the client's doing, where
+ * the runtimes throw errors of their own that would pass for a bug.
+ */
+export function brokenOff(cause: unknown): AtollError {
+  return new AtollError("cancelled", "The request's body broke off", {}, { cause });
+}
 
 /** Options of a call that may be cancelled from outside while it runs. */
 export class ClientGone implements CallOptions {

@@ -8,6 +8,7 @@
  * part in `x-forwarded-prefix`, as behind any proxy that strips a prefix.
  */
 import { AtollError } from "../core/errors.ts";
+import { brokenOff } from "../dispatch/client_gone.ts";
 import type { SandboxRequest, SandboxResponse } from "../sandbox/sandbox.ts";
 
 const MOUNT = "/http/";
@@ -65,6 +66,7 @@ const SMALL_BODY = 32 * 1024;
 /**
  * The same request with its body as bytes when it is declared small, so that no guest waits for a
  * slow client and the call can end inline; null when the body is absent or to be streamed.
+ * Rejects with AtollError cancelled when the body broke off.
  */
 export function withSmallBody(
   request: Request,
@@ -73,10 +75,12 @@ export function withSmallBody(
   if (request.body === null) return null;
   const length = request.headers.get("content-length");
   if (length === null || !(Number(length) <= SMALL_BODY)) return null;
-  return request.arrayBuffer().then((bytes) => ({
-    ...sandboxRequest,
-    body: new Uint8Array(bytes),
-  }));
+  return request.arrayBuffer().then(
+    (bytes) => ({ ...sandboxRequest, body: new Uint8Array(bytes) }),
+    (cause) => {
+      throw brokenOff(cause);
+    },
+  );
 }
 
 /**

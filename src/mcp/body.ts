@@ -4,25 +4,29 @@
  * Owns: counting bytes. Must not know what is in them.
  */
 
+import { brokenOff } from "../dispatch/client_gone.ts";
+
 /**
  * The whole body, or null when it is longer than `limit` bytes. A declared length is believed, as
  * the HTTP server cuts the body there; without one the bytes are counted as they come.
  * @param declaredLength The Content-Length field, or null.
+ * @throws AtollError cancelled: the body broke off
  */
 export async function readBody(
   request: Request,
   declaredLength: string | null,
   limit: number,
 ): Promise<Uint8Array | null> {
-  if (declaredLength !== null) {
-    const length = Number(declaredLength);
-    if (!(length <= limit)) {
-      await request.body?.cancel();
-      return null;
-    }
-    return new Uint8Array(await request.arrayBuffer());
+  if (declaredLength !== null && !(Number(declaredLength) <= limit)) {
+    await request.body?.cancel();
+    return null;
   }
-  return request.body === null ? new Uint8Array() : await readCounted(request.body, limit);
+  try {
+    if (declaredLength !== null) return new Uint8Array(await request.arrayBuffer());
+    return request.body === null ? new Uint8Array() : await readCounted(request.body, limit);
+  } catch (cause) {
+    throw brokenOff(cause);
+  }
 }
 
 async function readCounted(

@@ -22,6 +22,8 @@ export interface ToolSource<T extends ListedTool> {
   readonly generation: number;
   tools(): readonly T[];
   tool(name: string): T | undefined;
+  /** Ids of plugins that are still being built or loaded: their tools are to come. */
+  pending(): readonly string[];
 }
 
 /** One page: the tools as the inside of a JSON array, and the cursor of the next page. */

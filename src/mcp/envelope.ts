@@ -61,6 +61,7 @@ export function parseJson(bytes: Uint8Array): { value: unknown } | Malformed {
     return malformed(PARSE_ERROR, "Parse error: the message is not valid UTF-8");
   }
   try {
+    // Integers beyond 2^53 are rounded here; the engines refuse them and ask for strings.
     return { value: JSON.parse(text) };
   } catch (error) {
     return malformed(PARSE_ERROR, `Parse error: ${reason(error)}`);
@@ -86,9 +87,9 @@ export function parseMessage(value: unknown): Message {
   }
   if (id === undefined) return { kind: "notification", method, params };
   if (typeof id === "string") return { kind: "request", id, method, params };
-  // Another number than the one that was sent would be echoed beyond 2^53.
-  if (typeof id === "number" && (!Number.isInteger(id) || Number.isSafeInteger(id))) {
-    return { kind: "request", id, method, params };
+  // Another number than the one that was sent would be echoed beyond 2^53, and none for 1e400.
+  if (Number.isFinite(id) && (!Number.isInteger(id) || Number.isSafeInteger(id))) {
+    return { kind: "request", id: id as number, method, params };
   }
   return malformed(INVALID_REQUEST, "id must be a string or a number of at most 2^53 - 1");
 }

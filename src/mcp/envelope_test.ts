@@ -91,3 +91,12 @@ test("nesting has an end, brackets in strings do not count", () => {
   const text = JSON.stringify({ a: `${"[{".repeat(10_000)}\\"`, b: [[]] });
   assert.deepEqual(parseJson(bytes(text)), { value: JSON.parse(text) });
 });
+
+test("a number as id that JSON cannot write is refused", () => {
+  for (const text of ["1e400", "-1e400", "9007199254740993"]) {
+    const parsed = parseJson(bytes(`{"jsonrpc":"2.0","id":${text},"method":"ping"}`));
+    assert.ok("value" in parsed);
+    assert.equal(parseMessage(parsed.value).kind, "malformed", text);
+  }
+  assert.equal(parseMessage({ jsonrpc: "2.0", id: Infinity, method: "ping" }).kind, "malformed");
+});

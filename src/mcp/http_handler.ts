@@ -16,6 +16,7 @@ import { declaredCapabilities, declaredVersion } from "./metadata.ts";
 import { errorText } from "./render.ts";
 import { headerMismatch } from "./request_headers.ts";
 import {
+  BATCH_MAX,
   findRevision,
   HTTP_REVISIONS,
   R2025_03_26,
@@ -179,6 +180,9 @@ export class McpHttpHandler {
       return badRequest(INVALID_REQUEST, `Protocol version ${revision.name} has no batches`);
     }
     if (values.length === 0) return badRequest(INVALID_REQUEST, "The batch is empty");
+    if (values.length > BATCH_MAX) {
+      return badRequest(INVALID_REQUEST, `The batch has over ${BATCH_MAX} messages`);
+    }
     const replies = await Promise.all(values.map((value) => this.#inBatch(value, request)));
     const texts = replies.filter((reply) => reply !== null).map(textOf);
     return texts.length === 0 ? null : `[${texts.join(",")}]`;

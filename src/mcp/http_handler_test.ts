@@ -136,6 +136,12 @@ test("A5: a batch is refused since 2025-06-18", async () => {
   }
 });
 
+test("A5: a batch has an end", async () => {
+  const batch = JSON.stringify(Array(101).fill(1));
+  const { status } = await post(batch, { "mcp-protocol-version": "2025-03-26" });
+  assert.equal(status, 400);
+});
+
 test("A5: a batch is served for 2025-03-26, with the header and without", async () => {
   const note = JSON.stringify({ jsonrpc: "2.0", method: "notifications/initialized" });
   const batch = `[${request("ping", {}, "a")},${note},7,${request("no/such", {}, "b")}]`;

@@ -69,3 +69,6 @@ export function findRevision(
 export function negotiate(revisions: readonly Revision[], asked: unknown): Revision {
   return revisions.find((revision) => !revision.modern && revision.name === asked) ?? R2025_11_25;
 }
+
+/** Messages in one batch: their answers are held until the last one is there. */
+export const BATCH_MAX = 100;

@@ -23,6 +23,7 @@ import {
   INVALID_PARAMS,
   METHOD_NOT_FOUND,
   MISSING_CLIENT_CAPABILITY,
+  NOT_SERVED,
   protocolCode,
   UNSUPPORTED_PROTOCOL_VERSION,
 } from "./errors.ts";
@@ -89,6 +90,9 @@ export type Reply = string | Failure;
 
 /** Every feature is offered in each revision; nothing is announced when a list changes. */
 const CAPABILITIES = `"capabilities":{"tools":{},"prompts":{},"resources":{}}`;
+const UNCACHED = `,"ttlMs":0,"cacheScope":"public"`;
+/** Seconds after which a plugin that is being built may be there. */
+const BUILD_RETRY_SECONDS = 5;
 /** Parameters of a request that carries none. */
 const NO_ARGUMENTS = "{}";
 
@@ -160,7 +164,7 @@ export class McpServer {
 
   /** Methods that every revision has. */
   #shared(id: RequestId, method: string, params: Fields, revision: Revision): Reply {
-    const caching = revision.modern ? this.#caching : "";
+    const caching = revision.modern ? this.#cachingNow() : "";
     switch (method) {
       case "tools/list":
         return this.#listTools(id, params, revision, caching);
@@ -195,6 +199,11 @@ export class McpServer {
       `"protocolVersion":"${revision.name}",${CAPABILITIES},` +
         `"serverInfo":${JSON.stringify(this.#options.info)}${this.#instructions}`,
     );
+  }
+
+  /** A list that is about to grow must not be kept. */
+  #cachingNow(): string {
+    return this.#options.registry.pending().length > 0 ? UNCACHED : this.#caching;
   }
 
   #listTools(id: RequestId, params: Fields, revision: Revision, caching: string): Reply {
@@ -266,9 +275,11 @@ export class McpServer {
   }
 
   #unknownTool(id: RequestId, name: string): Reply {
+    const pending = this.#options.registry.pending();
+    if (pending.length > 0) return stillStarting(id, name, pending);
     const names = this.#options.registry.tools().map((tool) => tool.name);
     const near = nearest(name, names);
-    const shown = name.length > 128 ? `${name.slice(0, 128)}…` : name;
+    const shown = shortened(name);
     const message = near === null
       ? `Unknown tool: ${shown}`
       : `Unknown tool: ${shown}; the nearest is ${near}`;
@@ -321,6 +332,21 @@ export function unsupportedVersion(
     { supported, requested },
   );
   return { text, httpStatus: 400 };
+}
+
+/** The answer while a plugin that may have the tool is still being built or loaded. */
+function stillStarting(id: RequestId, name: string, pending: readonly string[]): Failure {
+  const message = `Tool ${shortened(name)} is not there yet: still building ${pending.join(", ")}`;
+  const data = { reason: "starting", pending, retryAfterSeconds: BUILD_RETRY_SECONDS };
+  return {
+    text: errorText(id, NOT_SERVED, message, data),
+    httpStatus: 200,
+    retryAfterSeconds: BUILD_RETRY_SECONDS,
+  };
+}
+
+function shortened(name: string): string {
+  return name.length > 128 ? `${name.slice(0, 128)}…` : name;
 }
 
 function invalidParams(id: RequestId, message: string): Failure {

@@ -341,9 +341,6 @@ test("a limit is an error result that names it", async () => {
 test("arguments that do not fit are a result since 2025-11-25, -32602 before", async () => {
   const message = "arguments.items[3].price: expected f64, got a string";
   const data = { path: "arguments.items[3].price", expected: "f64" };
-  const pathless = failing(new AtollError("invalid_argument", "expected f64, got a string", data));
-  const { content } = (await call(pathless, R2026_07_28, "t")).body.result;
-  assert.equal(content[0].text, message);
   const server = failing(new AtollError("invalid_argument", message, data));
   for (const revision of [R2026_07_28, R2025_11_25]) {
     const { result } = (await call(server, revision, "t")).body;
@@ -405,4 +402,15 @@ test("a call that ends at once is answered without a promise", () => {
     { revision: R2026_07_28, revisions: HTTP_REVISIONS, clientCapabilities: {} },
   );
   assert.equal(typeof reply, "string");
+});
+
+test("while a plugin is being built its tools are said to come, and lists are not to be kept", async () => {
+  const { server } = envelopeServer([ECHO], { pending: ["text"], ttlMs: 60_000 });
+  const { error } = (await call(server, R2026_07_28, "text_analyse")).body;
+  assert.equal(error.code, -32000);
+  assert.equal(error.data.reason, "starting");
+  assert.deepEqual(error.data.pending, ["text"]);
+  const listed = await ask(server, R2026_07_28, "tools/list");
+  assert.equal(listed.body.result.ttlMs, 0);
+  assert.equal((await call(server, R2026_07_28, "unit_echo")).body.result.isError, false);
 });

@@ -12,6 +12,7 @@ import { LineSplitter } from "./lines.ts";
 import { declaredCapabilities, declaredVersion } from "./metadata.ts";
 import { errorText } from "./render.ts";
 import {
+  BATCH_MAX,
   findRevision,
   R2025_11_25,
   R2026_07_28,
@@ -104,9 +105,10 @@ class StdioSession {
   }
 
   #batch(values: unknown[]): void {
-    if (!this.#revision.batches || values.length === 0) {
-      const reason = values.length === 0
-        ? "The batch is empty"
+    const fits = values.length > 0 && values.length <= BATCH_MAX;
+    if (!this.#revision.batches || !fits) {
+      const reason = this.#revision.batches
+        ? `A batch has 1 to ${BATCH_MAX} messages, not ${values.length}`
         : `Protocol version ${this.#revision.name} has no batches`;
       this.#send(errorText(null, INVALID_REQUEST, reason));
       return;

@@ -8,6 +8,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { AtollError, toAtollError } from "../core/errors.ts";
 import { takeLock } from "../../native/build/lock.ts";
 import { sourceKey, witSources } from "./build_sources.ts";
@@ -20,6 +21,8 @@ export interface BuildOptions {
   readonly cacheDir: string;
   /** One line on what is being done; not called when nothing is to be done. */
   readonly onProgress?: (line: string) => void;
+  /** Ends a build that runs, and the waiting for another process's. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What a builder is told. */
@@ -31,6 +34,8 @@ export interface BuildTask {
   /** A folder that all builds share, for tools that keep state (cargo's target folder). */
   readonly toolCache: string;
   readonly report: (line: string) => void;
+  /** For the tools that are started. */
+  readonly signal: AbortSignal | undefined;
 }
 
 export interface ComponentBytes {
@@ -41,7 +46,8 @@ export interface ComponentBytes {
 
 /**
  * The component of a plugin that was found.
- * @throws AtollError build, with the last lines of what the tool said; io: it cannot be read
+ * @throws AtollError build, with the last lines of what the tool said; io: it cannot be read;
+ *   cancelled: by the signal
  */
 export async function componentOf(
   plugin: FoundPlugin,
@@ -63,20 +69,50 @@ export async function componentOf(
   const before = fromCache(folder);
   if (before !== null) return { bytes: before, origin: "cache" };
 
+  try {
+    return await buildInto(root, key, plugin, manifest, build, options);
+  } catch (thrown) {
+    if (options.signal?.aborted !== true) throw thrown;
+    throw new AtollError("cancelled", `The build of plugin "${plugin.id}" was cancelled`, {
+      plugin: plugin.id,
+    }, { cause: thrown });
+  }
+}
+
+/** Builds a component that is not in the cache, and puts it there. */
+async function buildInto(
+  root: string,
+  key: string,
+  plugin: FoundPlugin,
+  manifest: Manifest,
+  build: BuildSettings,
+  options: BuildOptions,
+): Promise<ComponentBytes> {
+  const { signal } = options;
   mkdirSync(root, { recursive: true, mode: 0o700 });
   const report = options.onProgress ?? (() => {});
   // One build at a time: cargo's folder is shared, two crates may have one name, and a second
   // process that wants the same component takes what the first one made.
   const lock = await takeLock(
     join(root, "build.lock"),
-    undefined,
-    (pid) => report(`waiting for process ${pid}, which is building plugins`),
+    signal,
+    (pid) => {
+      // Plugins of one server wait for each other, which is no news.
+      if (pid !== process.pid) report(`waiting for process ${pid}, which is building plugins`);
+    },
   );
   try {
-    const meanwhile = fromCache(folder);
+    const meanwhile = fromCache(join(root, key));
     if (meanwhile !== null) return { bytes: meanwhile, origin: "cache" };
     const toolCache = join(root, "tools");
-    const task: BuildTask = { id: plugin.id, folder: plugin.path, manifest, toolCache, report };
+    const task: BuildTask = {
+      id: plugin.id,
+      folder: plugin.path,
+      manifest,
+      toolCache,
+      report,
+      signal,
+    };
     const built = await builders[build.kind](task);
     requireComponent(plugin.id, built);
     const world = "world" in build ? build.world : undefined;

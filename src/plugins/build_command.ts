@@ -21,6 +21,7 @@ export async function buildByCommand(task: BuildTask): Promise<Uint8Array> {
   if (statSync(output, { throwIfNoEntry: false })?.isFile() === true) rmSync(output);
   const result = await runCommand(build.command, {
     cwd: task.folder,
+    signal: task.signal,
     env: Object.fromEntries(
       Object.entries(process.env).filter((pair): pair is [string, string] => pair[1] !== undefined),
     ),

@@ -72,6 +72,7 @@ async function cargo(
     cwd: folder,
     env: { ...environment(), CARGO_TARGET_DIR: join(task.toolCache, "cargo") },
     onLine,
+    signal: task.signal,
   });
   // The shell's and env's status for a program that is not there (POSIX, 2.8.2).
   if (result.status === 127) {
@@ -95,6 +96,7 @@ async function addTarget(folder: string, task: BuildTask): Promise<void> {
   const result = await runCommand(["rustup", "target", "add", TARGET], {
     cwd: folder,
     env: environment(),
+    signal: task.signal,
   });
   if (result.status === 0) return;
   throw new AtollError(

@@ -64,8 +64,8 @@ function placesAt(path: string): string[] {
       { path: "plugins" },
     );
   }
-  if (stats.isFile()) {
-    if (path.endsWith(".wasm")) return [path];
+  if (!stats.isDirectory()) {
+    if (stats.isFile() && path.endsWith(".wasm")) return [path];
     throw new AtollError(
       "config",
       `Cannot load plugins from "${path}": expected a .wasm file or a folder`,
@@ -73,7 +73,7 @@ function placesAt(path: string): string[] {
     );
   }
   if (existsSync(join(path, MANIFEST_FILE))) return [path];
-  const children = readdirSync(path).sort();
+  const children = childrenOf(path).sort();
   return children.map((name) => join(path, name)).filter((child) => {
     const inner = look(child);
     if (inner === null) return false;
@@ -81,8 +81,30 @@ function placesAt(path: string): string[] {
   });
 }
 
+/** @throws AtollError config: the folder cannot be read */
+function childrenOf(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (cause) {
+    const reason = (cause as { code?: string }).code ?? String(cause);
+    throw new AtollError(
+      "config",
+      `Cannot find plugins at "${folder}": ${reason}`,
+      { path: "plugins" },
+      { cause },
+    );
+  }
+}
+
+/** What is at a path; null where nothing can be reached, a link that leads to itself included. */
 function look(path: string): Stats | null {
-  return statSync(path, { throwIfNoEntry: false }) ?? null;
+  try {
+    return statSync(path);
+  } catch (thrown) {
+    // Deno's refusal of a permission says more than "not there".
+    if ((thrown as Error).name === "NotCapable") throw thrown;
+    return null;
+  }
 }
 
 function pluginAt(path: string): FoundPlugin {

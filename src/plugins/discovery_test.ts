@@ -1,6 +1,6 @@
 /** What is a plugin, what is ignored, and what is refused. */
 import { deepEqual, equal, match, throws } from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "../../tests/harness.ts";
@@ -83,4 +83,24 @@ test("a file's name becomes a valid id", () => {
     ["my-tools-2", "p-9lives", "x", "a".repeat(64)],
   );
   throws(() => idOfFile("/---.wasm"), /has no letter or digit/);
+});
+
+test("links that lead to themselves are ignored in a folder and refused by name", () => {
+  tree({ "ok.wasm": "" }, (folder) => {
+    const loop = join(folder, "loop.wasm");
+    symlinkSync("loop.wasm", loop);
+    deepEqual(discover([folder]).found.map((plugin) => plugin.id), ["ok"]);
+    throws(() => discover([loop]), { code: "config", message: /there is no such file or folder/ });
+  });
+});
+
+test("what is below a file, or neither file nor folder, is refused", () => {
+  tree({ "ok.wasm": "" }, (folder) => {
+    const below = join(folder, "ok.wasm", "x");
+    throws(() => discover([below]), { code: "config", message: /there is no such file or folder/ });
+    throws(() => discover(["/dev/null"]), {
+      code: "config",
+      message: /expected a .wasm file or a folder/,
+    });
+  });
 });

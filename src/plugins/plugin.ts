@@ -144,18 +144,21 @@ export interface LoadOptions {
   readonly config: Config;
   /** One line while it is being built. */
   readonly onProgress?: (line: string) => void;
+  /** Ends the building. */
+  readonly signal?: AbortSignal;
   /** Each line that the guest writes. */
   readonly onLog?: (plugin: string, line: GuestLog) => void;
 }
 
 /**
  * Builds a plugin where needed, loads its component, derives its tools.
- * @throws AtollError build, component, manifest, io
+ * @throws AtollError build, component, manifest, io, cancelled
  */
 export async function loadPlugin(found: FoundPlugin, options: LoadOptions): Promise<Plugin> {
   const { sandbox, config, onLog } = options;
   const { bytes } = await componentOf(found, {
     cacheDir: config.cacheDir,
+    signal: options.signal,
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
   });
   const profile = profileOf(found, config);

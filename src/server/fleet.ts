@@ -5,7 +5,7 @@
  * know protocols or how calls are dispatched.
  */
 import type { Config } from "../config/schema.ts";
-import { toAtollError } from "../core/errors.ts";
+import { type AtollError, toAtollError } from "../core/errors.ts";
 import { componentOf } from "../plugins/build.ts";
 import { discover, type FoundPlugin } from "../plugins/discovery.ts";
 import { loadComponent, loadPlugin, type Plugin } from "../plugins/plugin.ts";
@@ -21,12 +21,16 @@ export interface FleetOptions {
   readonly announce: (line: string) => void;
   /** One line while something is built; null ends it. */
   readonly show: (line: string | null) => void;
+  /** Aborted when the server stops: builds end, and what fails by it is not reported. */
+  readonly stopping: AbortSignal;
 }
 
 export class Fleet {
   readonly #options: FleetOptions;
   readonly #found = new Map<string, FoundPlugin>();
   #sandbox: Sandbox;
+  /** The engine before, where a plugin had to stay on it. */
+  #before: Sandbox | null = null;
   #loading: Promise<unknown> = Promise.resolve();
 
   constructor(sandbox: Sandbox, options: FleetOptions) {
@@ -62,28 +66,32 @@ export class Fleet {
    * the new engine refuses stays where it is.
    */
   async moveTo(sandbox: Sandbox): Promise<void> {
-    const before = this.#sandbox;
-    // Plugins that are found ready from here on are loaded by the new engine.
-    this.#sandbox = sandbox;
     await this.#loading;
+    const before = this.#sandbox;
+    this.#before = before;
+    this.#sandbox = sandbox;
     const stayed: string[] = [];
     for (const plugin of this.#options.registry.plugins()) {
       if (!await this.#move(plugin, sandbox)) stayed.push(plugin.id);
     }
-    if (stayed.length === 0) await before.close();
+    if (stayed.length > 0) return;
+    this.#before = null;
+    await before.close();
   }
 
+  /** Ends the engines at once. */
   async close(): Promise<void> {
-    await this.#sandbox.close();
+    await Promise.all([this.#sandbox.close(), this.#before?.close()]);
   }
 
   async #load(found: FoundPlugin): Promise<void> {
-    const { config, registry, log, announce, show } = this.#options;
+    const { config, registry, announce, show, stopping } = this.#options;
     try {
       const plugin = await loadPlugin(found, {
         sandbox: this.#sandbox,
         config,
         onProgress: show,
+        signal: stopping,
         onLog: (id, line) => this.#guestLog(id, line),
       });
       try {
@@ -96,16 +104,24 @@ export class Fleet {
     } catch (thrown) {
       const error = toAtollError(thrown);
       registry.fail(found.id, error);
-      log.error(error.message, { plugin: found.id, error });
+      if (!stopping.aborted) this.#reportFailure(found.id, error);
     }
+  }
+
+  /** Lines of a failed build are kept as lines; where a bug is shows its stack only. */
+  #reportFailure(plugin: string, error: AtollError): void {
+    const { log } = this.#options;
+    const [first = "", ...rest] = error.message.split("\n");
+    log.error(first, error.code === "internal" ? { plugin, error } : { plugin });
+    for (const line of rest) log.error(line, { plugin });
   }
 
   async #move(plugin: Plugin, sandbox: Sandbox): Promise<boolean> {
     const found = this.#found.get(plugin.id);
     if (found === undefined || plugin.component.engine === sandbox.kind) return true;
-    const { config, log, announce } = this.#options;
+    const { config, log, announce, stopping } = this.#options;
     try {
-      const { bytes } = await componentOf(found, { cacheDir: config.cacheDir });
+      const { bytes } = await componentOf(found, { cacheDir: config.cacheDir, signal: stopping });
       const component = await loadComponent(
         sandbox,
         plugin,
@@ -118,6 +134,7 @@ export class Fleet {
       return true;
     } catch (thrown) {
       const error = toAtollError(thrown);
+      if (stopping.aborted) return false;
       log.warn(`plugin "${plugin.id}" stays on the ${plugin.component.engine} engine`, { error });
       return false;
     }

@@ -21,12 +21,15 @@ import { type EngineStart, startEngine } from "./engines.ts";
 import { Fleet } from "./fleet.ts";
 import { listen, type Listener } from "./listeners/listener.ts";
 import { ProgressLine } from "./progress_line.ts";
+import { writeStdout } from "./stdout.ts";
 
 export interface ServerOptions {
   readonly config: Config;
   readonly log: Logger;
   /** Speak MCP on standard input and output, and do not listen. */
   readonly stdio: boolean;
+  /** Stops the server, while it starts too. */
+  readonly signal?: AbortSignal;
 }
 
 export interface RunningServer {
@@ -42,16 +45,20 @@ export interface RunningServer {
 const SETTLE_MS = 1_500;
 
 /**
- * Starts an engine, the plugins and a listener.
+ * Starts an engine, the plugins and a listener. What the signal stopped meanwhile is returned as a
+ * server that has finished.
  * @throws AtollError config, address_in_use, unsupported, build, io: nothing is left running
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const server = new Server(options);
+  const { signal } = options;
+  signal?.addEventListener("abort", () => void server.stop(), { once: true });
+  if (signal?.aborted) void server.stop();
   try {
     await server.start();
   } catch (thrown) {
     await server.stop();
-    throw thrown;
+    if (signal?.aborted !== true) throw thrown;
   }
   return server;
 }
@@ -67,6 +74,7 @@ class Server implements RunningServer {
   #state: ServerState = "starting";
   #fleet: Fleet | null = null;
   #listener: Listener | null = null;
+  #starting: Promise<void> = Promise.resolve();
   #upgrade: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | null = null;
   url: string | null = null;
@@ -88,15 +96,22 @@ class Server implements RunningServer {
     return this.#done.promise;
   }
 
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#starting = this.#start();
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
     const { config, log, stdio } = this.#options;
+    const stopping = this.#stopping.signal;
+    stopping.throwIfAborted();
     // The port first: a server that cannot listen must not begin to build.
     if (!stdio) this.#listener = await this.#listen();
     const engine = await startEngine(
       config,
       log,
       (line) => this.#progress.show(line),
-      this.#stopping.signal,
+      stopping,
     );
     const lines: string[] = [];
     let announce: (line: string) => void = (line) => lines.push(line);
@@ -106,9 +121,12 @@ class Server implements RunningServer {
       log,
       announce: (line) => announce(line),
       show: (line) => this.#progress.show(line),
+      stopping,
     });
+    stopping.throwIfAborted();
     const loaded = this.#fleet.load();
     await settled(loaded, SETTLE_MS);
+    stopping.throwIfAborted();
     this.#state = "ready";
     if (this.url !== null) this.#say(`listening on ${this.url}`);
     for (const line of lines) this.#say(line);
@@ -118,7 +136,11 @@ class Server implements RunningServer {
   }
 
   stop(): Promise<void> {
-    this.#stopped ??= this.#stop();
+    this.#stopped ??= this.#stop()
+      .catch((thrown) => {
+        this.#options.log.error(`Cannot stop in order: ${toAtollError(thrown).message}`);
+      })
+      .finally(() => this.#done.resolve());
     return this.#stopped;
   }
 
@@ -126,13 +148,16 @@ class Server implements RunningServer {
     const { config, log } = this.#options;
     this.#state = "stopping";
     this.#stopping.abort();
-    const ended = await this.#dispatcher.stop(config.http.graceMs);
+    const deadline = performance.now() + config.http.graceMs;
+    const calls = this.#dispatcher.stop(config.http.graceMs);
+    // A start that is under way ends at its next step; what it has opened is closed below.
+    await this.#starting.catch(() => {});
+    const ended = await calls;
     if (!ended) log.warn(`calls were still running after ${config.http.graceMs} ms and are cut`);
-    await this.#listener?.stop(ended ? config.http.graceMs : 0);
+    await this.#listener?.stop(ended ? Math.max(0, deadline - performance.now()) : 0);
     await this.#upgrade;
     await this.#fleet?.close();
     this.#progress.clear();
-    this.#done.resolve();
   }
 
   async #listen(): Promise<Listener> {
@@ -183,10 +208,7 @@ class Server implements RunningServer {
     serveStdio({
       server: this.#mcp,
       input: process.stdin,
-      write: (text) =>
-        new Promise((resolve, reject) =>
-          process.stdout.write(text, (error) => error ? reject(error) : resolve())
-        ),
+      write: writeStdout,
       lineBytes: config.http.bodyBytes,
     }).catch((error) =>
       log.error(`standard input or output failed: ${toAtollError(error).message}`)

@@ -239,3 +239,43 @@ test("the npm program without Deno and Bun says what is missing and ends with 12
     match(wanted.stderr, /^atoll: Cannot start under bun: it is not on the PATH/);
   });
 });
+
+test("SIGTERM during a plugin's build ends the build, and the server with 0", async () => {
+  const slow = {
+    id: "slow",
+    version: "0.1.0",
+    build: { kind: "command", command: ["sleep", "600"], output: "x.wasm" },
+  };
+  await inFolder({ "slow/plugin.json": JSON.stringify(slow) }, async (cwd) => {
+    const args = ["serve", "--port", "0", "--engine", "portable", "--plugins", "slow"];
+    const child = start(args, { cwd, environment: { ATOLL_CACHE_DIR: join(cwd, "cache") } });
+    await child.said(/listening on/);
+    child.signal("SIGTERM");
+    const { status, stderr } = await child.ended;
+    equal(status, 0);
+    ok(!stderr.includes("error"), stderr);
+  });
+});
+
+test("a plugin that does not compile is reported by the compiler's lines, without a stack", async () => {
+  const files = {
+    "bad/plugin.json": JSON.stringify({
+      id: "bad",
+      version: "0.1.0",
+      source: "bad.ts",
+      build: { kind: "typescript" },
+    }),
+    "bad/wit/bad.wit": "package a:b; world bad { export f: func() -> u32; }",
+    "bad/bad.ts": "export function f( { return 1",
+  };
+  await inFolder(files, async (cwd) => {
+    const args = ["serve", "--port", "0", "--engine", "portable", "--plugins", "bad"];
+    const child = start(args, { cwd, environment: { ATOLL_CACHE_DIR: join(cwd, "cache") } });
+    await child.said(/Cannot build plugin "bad": rolldown failed plugin=bad\n(.*\n)*.*bad\.ts/);
+    await child.said(/listening on/);
+    child.signal("SIGTERM");
+    const { status, stderr } = await child.ended;
+    equal(status, 0);
+    ok(!stderr.includes("node_modules"), stderr);
+  });
+});

@@ -1,35 +1,13 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { Engine, type EngineOptions, GuestError, NativeError } from "../../ffi/mod.ts";
+import { GuestError, NativeError } from "../../ffi/mod.ts";
 import { CHECKOUT } from "../../native/build/cache.ts";
 import { fixture, fixtureBytes } from "../fixtures/build.ts";
 import { test } from "../harness.ts";
 import { currentRuntime, runScript } from "../runtimes.ts";
-import { libraries, until } from "./support.ts";
-
-/** Opens the real engine with a cache of its own. */
-async function withEngine(
-  body: (engine: Engine, reopen: () => Promise<Engine>) => Promise<void>,
-): Promise<void> {
-  const cacheDir = mkdtempSync(join(tmpdir(), "atoll-engine-"));
-  const options: EngineOptions = {
-    libraries: await libraries(),
-    cacheDir,
-    instances: 100,
-    workerThreads: 2,
-  };
-  const engine = await Engine.open(options);
-  try {
-    await body(engine, () => Engine.open(options));
-  } finally {
-    await engine.close();
-    rmSync(cacheDir, { recursive: true, force: true });
-  }
-}
+import { until, withEngine } from "./support.ts";
 
 test("a component is loaded and called, by values, JSON text and bytes", async () => {
   await withEngine(async (engine) => {

@@ -140,6 +140,33 @@ test("a source that breaks cancels the call; the reader sees an error, not an en
   });
 });
 
+test("a source of something else than bytes cancels the call and is let go of", async () => {
+  await withRig(async (rig) => {
+    const target = await rig.target("STREAM");
+    for (const chunk of [new ArrayBuffer(8), "text"]) {
+      let letGo = false;
+      const body = new ReadableStream({
+        pull: (controller) => controller.enqueue(chunk),
+        cancel: () => void (letGo = true),
+      });
+      const reply = await rig.client.http(target, { head: HEAD, body });
+      await assert.rejects(bytesOf(reply.body!), { code: "cancelled" });
+      await until(() => letGo);
+      await until(() => rig.client.inFlight === 0);
+    }
+  });
+});
+
+test("a source that somebody else reads is refused and its call ended", async () => {
+  await withRig(async (rig) => {
+    const target = await rig.target("DEAF");
+    const body = counted(1, 1).stream;
+    body.getReader();
+    assert.throws(() => rig.client.http(target, { head: HEAD, body }), TypeError);
+    await until(() => rig.client.inFlight === 0);
+  });
+});
+
 test("an abort ends a streamed call; before the head it is the reply's status", async () => {
   await withRig(async (rig) => {
     const stop = new AbortController();

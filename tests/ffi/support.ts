@@ -2,16 +2,18 @@
  * What the tests of the boundary share: the real core with an engine that behaves as told.
  *
  * The engine is `native/core/tests/engine/test_engine.c`: it shows, on demand, what a real engine
- * does only by chance. Tests of the real engine are in `engine_test.ts`.
+ * does only by chance. Tests of the real engine are in `engine_test.ts` and `instance_test.ts`.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { NativeClient } from "../../ffi/client.ts";
 import { type NativeLibrary, openLibrary } from "../../ffi/library.ts";
+import { Engine, type EngineOptions } from "../../ffi/mod.ts";
 import type { ClientSettings } from "../../ffi/open.ts";
 import type { Reply } from "../../ffi/pending.ts";
 import { buildNative, findNative } from "../../native/build/build.ts";
@@ -119,6 +121,28 @@ export async function withRig(
     assert.equal(rig.client.inFlight, 0, "a call was left waiting");
   } finally {
     await rig.close();
+  }
+}
+
+/** Opens the real engine with a cache of its own. */
+export async function withEngine(
+  body: (engine: Engine, reopen: () => Promise<Engine>) => Promise<void>,
+  o: EngineOptions = {},
+): Promise<void> {
+  const cacheDir = mkdtempSync(join(tmpdir(), "atoll-engine-"));
+  const options: EngineOptions = {
+    libraries: await libraries(),
+    cacheDir,
+    instances: 100,
+    workerThreads: 2,
+    ...o,
+  };
+  const engine = await Engine.open(options);
+  try {
+    await body(engine, () => Engine.open(options));
+  } finally {
+    await engine.close();
+    rmSync(cacheDir, { recursive: true, force: true });
   }
 }
 

@@ -1,6 +1,8 @@
 /** What may reach the server at all: Host, Origin, malformed HTTP, media types, body limits. */
 import assert from "node:assert/strict";
 import { connect } from "node:http2";
+import { withSmallBody } from "../../src/http/plugin_routes.ts";
+import { readBody } from "../../src/mcp/body.ts";
 import { runtime, test } from "../harness.ts";
 import { rawExchange, rawRequest } from "./raw.ts";
 import { withApp } from "./support.ts";
@@ -166,5 +168,45 @@ test("paths and methods that are not there are problems", async () => {
     assert.deepEqual(await ask("/mcp"), { status: 405, allow: "POST" });
     assert.deepEqual(await ask("/mcp", "DELETE"), { status: 405, allow: "POST" });
     assert.deepEqual(await ask("/health/live", "POST"), { status: 405, allow: "GET, HEAD" });
+  });
+});
+
+test("a body that breaks off is the client's doing and not logged as a bug", async () => {
+  const broken = () =>
+    new ReadableStream({
+      pull: (controller) => controller.error(new TypeError("connection lost")),
+    });
+  for (const length of [null, "500"]) {
+    const headers = { "content-type": "application/json", host: "localhost" };
+    const request = new Request("http://localhost/mcp", {
+      method: "POST",
+      headers: length === null ? headers : { ...headers, "content-length": length },
+      body: broken(),
+      duplex: "half",
+    } as RequestInit);
+    await assert.rejects(readBody(request, length, 1_000), { code: "cancelled" });
+  }
+  const request = new Request("http://localhost/http/x/", {
+    method: "POST",
+    headers: { "content-length": "500" },
+    body: broken(),
+    duplex: "half",
+  } as RequestInit);
+  const whole = withSmallBody(request, {
+    method: "POST",
+    url: request.url,
+    fields: [],
+    body: null,
+  });
+  assert.ok(whole);
+  await assert.rejects(whole, { code: "cancelled" });
+});
+
+test("HTTP/1.0 without Host: refused, or served under the path that was asked for", async () => {
+  await withApp({}, async ({ port }) => {
+    const { status } = await rawExchange(port, "GET /health/live HTTP/1.0\r\n\r\n");
+    assert.ok(status === 200 || status === null || status === 400);
+    const moved = await rawExchange(port, "GET /localhost/health/live HTTP/1.0\r\n\r\n");
+    assert.doesNotMatch(moved.text, /"live"/);
   });
 });

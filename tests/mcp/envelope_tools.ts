@@ -61,7 +61,13 @@ export interface LoggedLine {
 /** A server over tools written in the test, and what it logs. */
 export function envelopeServer(
   tools: readonly EnvelopeTool[],
-  options: { pageSize?: number; ttlMs?: number; instructions?: string } = {},
+  { pending = [], ...options }: {
+    pageSize?: number;
+    ttlMs?: number;
+    instructions?: string;
+    /** Plugins that are still being built. */
+    pending?: readonly string[];
+  } = {},
 ): { server: McpServer; logged: LoggedLine[]; dispatcher: Dispatcher } {
   const component = new EnvelopeComponent(tools.map((tool) => tool.body));
   const plugin = { id: "unit", component };
@@ -79,6 +85,7 @@ export function envelopeServer(
       generation: 1,
       tools: () => all,
       tool: (name) => all.find((tool) => tool.name === name),
+      pending: () => pending,
     },
     dispatcher,
     info: { name: "atoll", version: "0.0.0-test" },

@@ -33,6 +33,7 @@ test("plugins move to the native engine without a failed call", async () => {
     log: createLogger({ level: "error" }),
     announce: (line) => lines.push(line),
     show: () => {},
+    stopping: new AbortController().signal,
   });
   await fleet.load();
   assert.deepEqual(registry.failed(), []);
@@ -88,6 +89,7 @@ test("a folder that is not there is refused before anything is loaded", async ()
       log: createLogger({ level: "silent" }),
       announce: () => {},
       show: () => {},
+      stopping: new AbortController().signal,
     });
     assert.throws(() => fleet.load(), /absent/);
     assert.deepEqual(registry.pending(), []);

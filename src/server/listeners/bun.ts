@@ -36,14 +36,17 @@ export function listen(options: ListenOptions): Promise<Listener> {
     const server = Bun.serve({
       hostname: host,
       port,
-      idleTimeout: Math.min(options.idleSeconds ?? LONGEST_IDLE, LONGEST_IDLE),
+      idleTimeout: LONGEST_IDLE,
       // Routes have limits of their own; Bun's would cut streamed bodies.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       development: false,
       // Outside of development Bun shares ports unless it is told not to: a second server would
       // start beside the first and take half of its connections.
       reusePort: false,
-      fetch: (request) => fetch(request),
+      // HTTP/1.0 may leave Host out; the URL is then a bare path, of which routes and the check of
+      // names would take the first segment for the name.
+      fetch: (request) =>
+        request.url.startsWith("/") ? new Response(null, { status: 400 }) : fetch(request),
       error: onError,
     });
     return Promise.resolve({

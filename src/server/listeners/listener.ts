@@ -13,11 +13,6 @@ export interface ListenOptions {
   readonly fetch: (request: Request) => Response | Promise<Response>;
   /** The response to something that `fetch` threw. */
   readonly onError: (error: unknown) => Response;
-  /**
-   * Seconds a connection may go without a byte in either direction, where the runtime ends such
-   * connections (Bun, at most 255); it must be longer than any call takes. 0: never.
-   */
-  readonly idleSeconds?: number;
 }
 
 export interface Listener {
