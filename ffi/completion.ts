@@ -10,7 +10,7 @@
  */
 import { connect } from "node:net";
 
-/** An open wake connection. It starts without keeping the process alive. */
+/** An open wake connection. It keeps the process alive until `unref`. */
 export interface WakeSource {
   /** Keeps the process alive: a completion is awaited. */
   ref(): void;

@@ -40,7 +40,7 @@ export interface OpenedClient {
 
 /**
  * Opens the library for this isolate and a client of it.
- * @throws NativeError io, no_memory, invalid_argument, overloaded (too many clients)
+ * @throws NativeError io, no_memory (also too many clients), invalid_argument
  */
 export function openClient(library: NativeLibrary, settings: ClientSettings): OpenedClient {
   const { symbols } = library;

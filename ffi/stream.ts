@@ -66,9 +66,18 @@ export class HttpExchange implements PendingCall {
     });
   }
 
-  /** Sends the rest of the request body; called once the call has its ticket. */
+  /**
+   * Sends the rest of the request body; called once the call has its ticket.
+   * @throws TypeError the source is locked; the call is cancelled then
+   */
   pump(source: ReadableStream<Uint8Array>): void {
-    this.#request = new RequestBody(this.#sender, this.ticket, source);
+    try {
+      this.#request = new RequestBody(this.#sender, this.ticket, source);
+    } catch (error) {
+      // Somebody else reads the source: nothing of it will ever be sent.
+      this.#sender.cancel(this.ticket);
+      throw error;
+    }
     this.#request.run();
   }
 
@@ -199,8 +208,10 @@ class RequestBody {
   /** Runs until the body ends, the call ends, or the source fails; never throws. */
   run(): void {
     this.#copy().catch(() => {
+      if (this.#stopped) return;
       // The source broke: the guest must not take half a body for a whole one.
-      if (!this.#stopped) this.#sender.cancel(this.#ticket);
+      this.#sender.cancel(this.#ticket);
+      this.stop();
     });
   }
 
@@ -211,6 +222,8 @@ class RequestBody {
         await this.#send(EMPTY, true);
         return;
       }
+      // A chunk of another type has no bytes that could be counted: it would be lost silently.
+      if (!(value instanceof Uint8Array)) throw new TypeError("A body has bytes only");
       for (let at = 0; at < value.length && !this.#stopped; at += CHUNK_BYTES_MAX) {
         await this.#send(value.subarray(at, at + CHUNK_BYTES_MAX), false);
       }

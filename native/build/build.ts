@@ -31,9 +31,10 @@ import {
   type NativePaths,
   prepareFolders,
   SANDBOX_FILE,
+  sandboxKey,
   sourceKey,
 } from "./cache.ts";
-import { runCommand } from "./command.ts";
+import { cancelled, runCommand } from "./command.ts";
 import { takeLock } from "./lock.ts";
 import { type BuildProgress, cargoProgress, lockedCrates, makeProgress } from "./progress.ts";
 import { inspectToolchain, type Toolchain } from "./toolchain.ts";
@@ -79,7 +80,8 @@ export async function nativeObstacle(): Promise<string | null> {
  * Builds the libraries unless they are there. One process builds at a time; the others wait and
  * take what it made. The compilers run at low priority and end with this process.
  * @throws NativeBuildError unsupported: an obstacle; build: a compiler failed, with the last 20
- * lines of its output; denied: the cache is writable by others; cancelled: `signal`
+ * lines of its output, or a source changed meanwhile; denied: the cache is writable by others;
+ * cancelled: `signal`
  */
 export async function buildNative(
   onProgress: Report = () => {},
@@ -95,7 +97,9 @@ export async function buildNative(
   if (typeof toolchain === "string") {
     throw new NativeBuildError("unsupported", `Cannot build the native libraries: ${toolchain}`);
   }
-  const lock = await takeLock(join(nativeFolder(place.cache), "lock"), signal);
+  const lock = await takeLock(join(nativeFolder(place.cache), "lock"), signal).catch((error) => {
+    throw signal?.aborted ? cancelled() : error;
+  });
   try {
     // Another process may have built it while this one waited.
     const built = lookUp(place.cache, key);
@@ -121,6 +125,13 @@ async function build(
   try {
     await steps.core(folder, report, signal);
     await steps.sandbox(folder, report, signal);
+    // What is stored under a key must be built from the sources of that key.
+    if (sourceKey(place.checkout) !== key) {
+      throw new NativeBuildError(
+        "build",
+        "Cannot use what was built: a source changed meanwhile; build again",
+      );
+    }
     // A umask of 002 would leave them writable by the group, and lookUp() refuses that.
     for (const file of [CORE_FILE, SANDBOX_FILE]) chmodSync(join(folder, file), 0o600);
     const manifest = {
@@ -183,7 +194,7 @@ function realSteps(place: BuildPlace): BuildSteps {
   return {
     core: (out, report, signal) => buildCore(join(native, "core"), out, report, signal),
     sandbox: (out, report, signal) =>
-      buildSandbox(join(native, "sandbox"), join(place.cache, "cargo"), out, report, signal),
+      buildSandbox(place.checkout, join(place.cache, "cargo"), out, report, signal),
   };
 }
 
@@ -210,19 +221,26 @@ export async function buildCore(
   report({ phase: "core", done: files, total: files });
 }
 
-/** Builds `libatoll_sandbox.so`; the first time it compiles wasmtime, which takes minutes. */
+/**
+ * Builds a checkout's `libatoll_sandbox.so` into the folder `out`; the first time in a target
+ * folder it compiles wasmtime, which takes minutes.
+ */
 export async function buildSandbox(
-  source: string,
+  checkout: string,
   target: string,
   out: string,
   report: Report = () => {},
   signal?: AbortSignal,
 ): Promise<void> {
+  const source = join(checkout, "native/sandbox");
   const total = lockedCrates(join(source, "Cargo.lock"));
   const progress = cargoProgress(total);
   report({ phase: "sandbox", done: 0, total });
-  const command = ["cargo", "build", "--release", "--locked", "--lib", "--target-dir", target];
-  const result = await runCommand([...command, "--color", "never"], {
+  const options = ["--release", "--locked", "--lib", "--target-dir", target, "--color", "never"];
+  // Checkouts share the target folder, and cargo compares times of files only: it would take the
+  // library of another checkout whose sources are older than that build for this one's.
+  const cfg = `atoll_sources="${sandboxKey(checkout)}"`;
+  const result = await runCommand(["cargo", "rustc", ...options, "--", "--cfg", cfg], {
     cwd: source,
     signal,
     onLine: (line) => forward(progress(line), report),

@@ -19,8 +19,9 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { currentRuntime, runScript } from "../../tests/runtimes.ts";
 import { test } from "../../tests/harness.ts";
-import { buildCore, buildNative, type BuildSteps, findNative } from "./build.ts";
-import { CHECKOUT, CORE_FILE, nativeFolder, SANDBOX_FILE } from "./cache.ts";
+import { buildCore, buildNative, buildSandbox, type BuildSteps, findNative } from "./build.ts";
+import { CHECKOUT, CORE_FILE, fileDigest, nativeFolder, SANDBOX_FILE } from "./cache.ts";
+import { takeLock } from "./lock.ts";
 import type { BuildProgress } from "./progress.ts";
 
 interface Place {
@@ -144,6 +145,70 @@ test("a cancelled build gives the lock back", async () => {
     await assert.rejects(building, { code: "cancelled" });
     assert.deepEqual(readdirSync(nativeFolder(place.cache)), []);
   });
+});
+
+test("a build that is cancelled while another one has the lock says so", async () => {
+  await inPlace(async (place) => {
+    const lock = await takeLock(join(nativeFolder(place.cache), "lock"));
+    const abort = new AbortController();
+    const building = buildNative(undefined, abort.signal, place, quickSteps(place, []));
+    setTimeout(() => abort.abort(), 50);
+    await assert.rejects(building, { name: "NativeBuildError", code: "cancelled" });
+    lock.release();
+  });
+});
+
+test("what was built while a source changed is stored under no key", async () => {
+  await inPlace(async (place) => {
+    const steps = quickSteps(place, []);
+    const source = join(place.checkout, "native/core/src/one.c");
+    const before = readFileSync(source);
+    const changing: BuildSteps = {
+      ...steps,
+      sandbox: async (out, report, signal) => {
+        await steps.sandbox(out, report, signal);
+        writeFileSync(source, "int one(void) { return 2; }\n");
+      },
+    };
+    const building = buildNative(undefined, undefined, place, changing);
+    await assert.rejects(building, { code: "build", message: /a source changed meanwhile/ });
+    assert.equal(await findNative(place), null);
+    writeFileSync(source, before);
+    assert.equal(await findNative(place), null);
+  });
+});
+
+/** A crate without dependencies in the sandbox's place, with sources of that age. */
+function writeCrate(checkout: string, returned: number, modified: Date): void {
+  const crate = join(checkout, "native/sandbox");
+  const files = {
+    "Cargo.toml": '[package]\nname = "atoll-sandbox"\nversion = "0.1.0"\nedition = "2021"\n' +
+      '[lib]\ncrate-type = ["cdylib"]\n',
+    "Cargo.lock": 'version = 4\n\n[[package]]\nname = "atoll-sandbox"\nversion = "0.1.0"\n',
+    "src/lib.rs": `#[unsafe(no_mangle)]\npub extern "C" fn one() -> u32 {\n    ${returned}\n}\n`,
+  };
+  mkdirSync(join(crate, "src"), { recursive: true });
+  for (const [name, text] of Object.entries(files)) {
+    writeFileSync(join(crate, name), text);
+    utimesSync(join(crate, name), modified, modified);
+  }
+}
+
+test("checkouts that share cargo's folder do not get each other's library", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "atoll-build-"));
+  try {
+    const old = new Date(Date.now() - 86_400_000);
+    const digests: string[] = [];
+    for (const [name, returned] of [["first", 1], ["second", 2], ["first", 1]] as const) {
+      writeCrate(join(folder, name), returned, old);
+      await buildSandbox(join(folder, name), join(folder, "cargo"), folder);
+      digests.push(fileDigest(join(folder, SANDBOX_FILE)));
+    }
+    assert.notEqual(digests[0], digests[1]);
+    assert.equal(digests[0], digests[2]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test("leftovers of a killed build are cleared by the next", async () => {

@@ -15,7 +15,7 @@ import {
   type Stats,
   statSync,
 } from "node:fs";
-import { homedir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -61,16 +61,30 @@ export class NativeBuildError extends Error {
 export const CHECKOUT: string = fileURLToPath(new URL("../../", import.meta.url));
 
 /**
- * Atoll's folder in the user's cache: `$ATOLL_CACHE_DIR`, else `$XDG_CACHE_HOME/atoll`, else
- * `~/.cache/atoll`. It is not created here.
+ * Atoll's folder in the user's cache, for all that it can make again: `$ATOLL_CACHE_DIR`, else
+ * `$XDG_CACHE_HOME/atoll`, else `~/.cache/atoll` (XDG Base Directory Specification 0.8), else a
+ * folder of this user's among the temporary files. It is not created here.
  */
-export function cacheFolder(): string {
-  const own = process.env.ATOLL_CACHE_DIR;
+export function cacheFolder(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): string {
+  const own = environment.ATOLL_CACHE_DIR;
   if (own) return resolve(own);
-  const shared = process.env.XDG_CACHE_HOME;
-  // The XDG base directory specification says that a relative path is to be ignored.
+  const shared = environment.XDG_CACHE_HOME;
+  // The specification says that a relative path is to be ignored.
   if (shared?.startsWith("/")) return join(shared, "atoll");
-  return join(homedir(), ".cache", "atoll");
+  const home = environment.HOME ?? answer(homedir);
+  if (home) return join(home, ".cache", "atoll");
+  return join(answer(tmpdir) ?? "/tmp", `atoll-${answer(() => process.getuid?.()) ?? "user"}`);
+}
+
+/** Deno refuses these questions without a permission for them. */
+function answer<T>(ask: () => T): T | undefined {
+  try {
+    return ask();
+  } catch {
+    return undefined;
+  }
 }
 
 /** Folder of the builds, one folder a key. */
@@ -83,10 +97,20 @@ export function nativeFolder(cache: string): string {
  * the platform. Compiler versions are no part of it: asking them takes longer than the whole start.
  */
 export function sourceKey(checkout: string = CHECKOUT): string {
+  const native = join(checkout, "native");
+  return digest(native, sourceFiles(native));
+}
+
+/** The same over the Rust part alone. */
+export function sandboxKey(checkout: string): string {
+  const native = join(checkout, "native");
+  return digest(native, sourceFiles(native).filter((path) => path.startsWith("sandbox/")));
+}
+
+function digest(native: string, paths: readonly string[]): string {
   const hash = createHash("sha256");
   hash.update(`atoll-native 1 ${process.platform} ${process.arch}\n`);
-  const native = join(checkout, "native");
-  for (const path of sourceFiles(native)) {
+  for (const path of paths) {
     const bytes = readFileSync(join(native, path));
     hash.update(`${path} ${bytes.length}\n`);
     hash.update(bytes);

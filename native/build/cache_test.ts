@@ -62,24 +62,12 @@ function finished(cache: string, key: string): string {
   return folder;
 }
 
-test("the cache folder follows ATOLL_CACHE_DIR, then XDG_CACHE_HOME, then the home", () => {
-  const { ATOLL_CACHE_DIR: own, XDG_CACHE_HOME: shared } = process.env;
-  try {
-    process.env.ATOLL_CACHE_DIR = "/somewhere/own";
-    process.env.XDG_CACHE_HOME = "/shared";
-    assert.equal(cacheFolder(), "/somewhere/own");
-    delete process.env.ATOLL_CACHE_DIR;
-    assert.equal(cacheFolder(), "/shared/atoll");
-    process.env.XDG_CACHE_HOME = "relative";
-    assert.equal(cacheFolder(), join(homedir(), ".cache", "atoll"));
-    delete process.env.XDG_CACHE_HOME;
-    assert.equal(cacheFolder(), join(homedir(), ".cache", "atoll"));
-  } finally {
-    if (own !== undefined) process.env.ATOLL_CACHE_DIR = own;
-    else delete process.env.ATOLL_CACHE_DIR;
-    if (shared !== undefined) process.env.XDG_CACHE_HOME = shared;
-    else delete process.env.XDG_CACHE_HOME;
-  }
+test("the cache is where ATOLL_CACHE_DIR says, else XDG_CACHE_HOME, else below HOME", () => {
+  const all = { ATOLL_CACHE_DIR: "/own", XDG_CACHE_HOME: "/shared", HOME: "/home/ada" };
+  assert.equal(cacheFolder(all), "/own");
+  assert.equal(cacheFolder({ ...all, ATOLL_CACHE_DIR: "" }), "/shared/atoll");
+  const relative = { XDG_CACHE_HOME: "relative", HOME: "/home/ada" };
+  assert.equal(cacheFolder(relative), "/home/ada/.cache/atoll");
 });
 
 test("the key follows contents and names of sources, not times, outputs or tests", () => {

@@ -89,7 +89,8 @@ export function runCommand(
   });
 }
 
-function cancelled(): NativeBuildError {
+/** What an aborted build ends with. */
+export function cancelled(): NativeBuildError {
   return new NativeBuildError("cancelled", "The build of the native libraries was cancelled");
 }
 

@@ -71,9 +71,8 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   } catch (error) {
     line.end();
-    if (!(error instanceof NativeBuildError) && !stop.signal.aborted) throw error;
-    const { message } = error as Error;
-    const code = error instanceof NativeBuildError ? error.code : "cancelled";
+    if (!(error instanceof NativeBuildError)) throw error;
+    const { code, message } = error;
     if (json) process.stdout.write(`${JSON.stringify({ phase: "failed", code, message })}\n`);
     else process.stderr.write(`${message}\n`);
     return 1;

@@ -35,10 +35,12 @@ atoll__client_t *atoll__client_at(uint32_t index) {
 
 static void client_reset(atoll__client_t *client) {
     client->reclaiming = false;
+    client->opener = atoll__thread();
     client->listener = -1;
     client->candidate = -1;
     client->nonce_length = 0;
     atomic_store(&client->socket, -1);
+    atomic_store(&client->orphaned, 0);
     atomic_store(&client->busy, 0);
     atomic_store(&client->armed, 1);
     atomic_store(&client->wake_lost, 0);
@@ -174,6 +176,8 @@ atoll_status_t atoll__client_attach(atoll__client_t *client) {
     }
     (void)pthread_mutex_unlock(&clients_lock);
     if (status == ATOLL_OK) atoll__warden_poke();
+    if (status == ATOLL_WOULD_BLOCK)
+        (void)atoll__fail(status, "Cannot attach client: no connection has sent its nonce yet");
     return status;
 }
 
@@ -202,6 +206,17 @@ bool atoll__client_kill(atoll__client_t *client) {
 
 void atoll__clients_kill_all(void) {
     for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) (void)atoll__client_kill(&clients[i]);
+}
+
+void atoll__clients_orphan(const atoll__thread_t *thread) {
+    (void)pthread_mutex_lock(&clients_lock);
+    for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) {
+        if (clients[i].opener != thread) continue;
+        clients[i].opener = NULL;
+        atomic_store(&clients[i].orphaned, 1);
+    }
+    (void)pthread_mutex_unlock(&clients_lock);
+    atoll__warden_poke();
 }
 
 /* True when the client is free now. Needs the lock. */

@@ -72,7 +72,8 @@ static atoll_status_t engine_attach(
             ATOLL_IO, "Cannot load engine \"%s\": %s", engine->path, strerror(errno));
     if (exposed > 0)
         return atoll__failf(
-            ATOLL_DENIED, "Cannot load engine \"%s\": others may write the file", engine->path);
+            ATOLL_DENIED, "Cannot load engine \"%s\": other users may write the file",
+            engine->path);
     const char *reason = "unknown";
     void *library = atoll__prim_library_open(engine->path, &reason);
     if (library == NULL) return atoll__failf(ATOLL_IO, "Cannot load engine: %s", reason);
@@ -122,6 +123,14 @@ static atoll__engine_t *engine_of(const uint8_t *path, uint32_t length) {
     return engine;
 }
 
+/* Needs the lock. The entry is the last one: it was made for this load. */
+static void engine_forget(atoll__engine_t *engine) {
+    assert(engine == &engines[engines_used - 1]);
+    free(engine->path);
+    engine->path = NULL;
+    engines_used--;
+}
+
 atoll_status_t atoll__engine_load(
     const uint8_t *path, uint32_t path_length, const uint8_t *config, uint32_t config_length,
     uint32_t *number) {
@@ -134,7 +143,10 @@ atoll_status_t atoll__engine_load(
         status = atoll__fail(ATOLL_NO_MEMORY, "Cannot load engine: too many are loaded");
     else if (atomic_load(&engine->attached) == 0)
         status = engine_attach(engine, config, config_length);
+    /* Its place is for another: paths that cannot be loaded must not use all of them up. */
+    if (status != ATOLL_OK && engine != NULL && !engine->known) engine_forget(engine);
     if (status == ATOLL_OK) {
+        engine->known = true;
         *number = engine->number;
         /* SYNC POINT: engine-publish; paired with atoll__engine_at. */
         atomic_store_explicit(&engine->attached, 1, memory_order_release);

@@ -125,6 +125,8 @@ struct atoll__client {
     uint32_t generation;
     uint32_t area_slot;
     bool reclaiming; /* the reclaimer holds busy for good */
+    const struct atoll__thread *opener; /* clients' lock; compared, never followed */
+    _Atomic uint32_t orphaned;          /* its thread has ended: the warden kills it */
     uint8_t *area;
     int32_t listener;
     int32_t candidate; /* accepted, its nonce not complete */
@@ -152,6 +154,8 @@ bool atoll__client_kill(atoll__client_t *client);
 /* Takes back dead clients that nobody holds any more; returns how many are still held. */
 uint32_t atoll__clients_reclaim(void);
 void atoll__clients_kill_all(void);
+/* The thread has ended: what it opened is killed by the warden. */
+void atoll__clients_orphan(const struct atoll__thread *thread);
 atoll__client_t *atoll__client_at(uint32_t index);
 void atoll__client_wake(atoll__client_t *client);
 void atoll__clients_stats(atoll_stats_t *stats);
@@ -163,6 +167,7 @@ typedef struct atoll__engine {
     void *context;
     uint32_t number;
     _Atomic uint32_t attached;
+    bool known; /* was attached once: the number is its own for good */
     char *path;
 } atoll__engine_t;
 

@@ -184,10 +184,11 @@ atoll_status_t atoll__library_close(void) {
     atoll__thread_t *thread = atoll__thread();
     atoll_status_t status = ATOLL_OK;
     atoll__library_lock();
-    if (library.users == 0) {
-        status = atoll__fail(ATOLL_CLOSED, "Cannot close: the library is not open");
+    /* One close too many must not close the library under another isolate that is inside it. */
+    if (thread == NULL || thread->opens == 0) {
+        status = atoll__fail(ATOLL_CLOSED, "Cannot close: this thread has not opened the library");
     } else {
-        if (thread != NULL && thread->opens > 0) thread->opens--;
+        thread->opens--;
         if (--library.users == 0) stop();
     }
     atoll__library_unlock();
@@ -196,7 +197,8 @@ atoll_status_t atoll__library_close(void) {
 
 void atoll__library_abandon(uint32_t opens) {
     atoll__library_lock();
-    library.users -= opens < library.users ? opens : library.users;
+    assert(opens <= library.users);
+    library.users -= opens;
     /* The last one to go leaves the library running: engines must not be closed on a thread that
      * is being torn down. The next atoll_open finds it as it is. */
     atoll__library_unlock();

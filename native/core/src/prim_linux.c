@@ -98,7 +98,7 @@ int atoll__prim_file_exposed(const char *path) {
         errno = EINVAL;
         return -1;
     }
-    return (status.st_mode & S_IWOTH) != 0;
+    return (status.st_mode & (S_IWGRP | S_IWOTH)) != 0;
 }
 
 int atoll__prim_listen(const char *path) {

@@ -31,7 +31,7 @@ static bool has_work(void) {
     return atoll__groups_queued() > 0 || atoll__streams_starved() > 0;
 }
 
-/* Waits for hang-ups and kills who hung up. */
+/* Kills clients whose thread has ended; waits for hang-ups and kills who hung up. */
 static void watch(int timeout_ms) {
     int descriptors[ATOLL__CLIENTS_MAX + 1];
     bool hung_up[ATOLL__CLIENTS_MAX + 1];
@@ -41,6 +41,11 @@ static void watch(int timeout_ms) {
     for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) {
         atoll__client_t *client = atoll__client_at(i);
         if (atomic_load(&client->state) != ATOLL__CLIENT_OPEN) continue;
+        if (atomic_load(&client->orphaned) != 0) {
+            (void)atoll__client_kill(client);
+            timeout_ms = 0;
+            continue;
+        }
         int socket = atomic_load(&client->socket);
         if (socket < 0) continue;
         descriptors[count] = socket;

@@ -64,6 +64,11 @@ static void *open_and_vanish(void *unused) {
     return NULL;
 }
 
+static void *close_only(void *unused) {
+    (void)unused;
+    return (void *)(uintptr_t)atoll_close();
+}
+
 TEST(vanished, "A30: a thread that ends without closing counts as closed") {
     peer_t peer = peer_open();
     pthread_t thread;
@@ -75,6 +80,35 @@ TEST(vanished, "A30: a thread that ends without closing counts as closed") {
     CHECK_EQUAL(atoll_close(), ATOLL_OK);
     peer_close(&peer);
     CHECK_EQUAL(atoll_close(), ATOLL_CLOSED);
+}
+
+TEST(close_foreign, "a thread closes what it opened itself, never what another one did") {
+    peer_t peer = peer_open();
+    pthread_t thread;
+    void *status = NULL;
+    CHECK(pthread_create(&thread, NULL, close_only, NULL) == 0);
+    CHECK(pthread_join(thread, &status) == 0);
+    CHECK_EQUAL((uintptr_t)status, ATOLL_CLOSED);
+    CHECK_EQUAL(peer_call(&peer, peer_target(&peer, ECHO), "x"), ATOLL_OK);
+    peer_give(&peer, peer.submitted);
+    peer_close(&peer);
+}
+
+static void *join_and_vanish(void *unused) {
+    atoll_client_info_t info;
+    (void)open_and_vanish(unused);
+    CHECK_EQUAL(atoll_client_open(&info), ATOLL_OK);
+    CHECK_EQUAL(atoll_client_attach(info.client), ATOLL_WOULD_BLOCK);
+    return NULL;
+}
+
+TEST(vanished_early, "A30: a client whose thread ends before its wake socket is attached goes") {
+    peer_t peer = peer_open();
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, join_and_vanish, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    EVENTUALLY(stats_now().clients == 1);
+    peer_close(&peer);
 }
 
 TEST(hang_up, "A30: a client that hangs up mid-call is taken apart, others go on") {
@@ -107,6 +141,13 @@ TEST(hang_up, "A30: a client that hangs up mid-call is taken apart, others go on
     CHECK_EQUAL(peer_call(&peer, peer_target(&peer, ECHO), "x"), ATOLL_OK);
     peer_give(&peer, peer.submitted);
     peer_close(&peer);
+}
+
+static void check_text(const char *part) {
+    char text[512];
+    uint32_t length = atoll_error_text((uint8_t *)text, sizeof text - 1);
+    text[length] = '\0';
+    if (strstr(text, part) == NULL) test_fail(__FILE__, __LINE__, text);
 }
 
 static bool readable(int socket) {
@@ -167,6 +208,7 @@ TEST(wake_before_attach, "what happens before the wake socket is attached is wok
     CHECK(connect(wrong, (struct sockaddr *)&address, sizeof address) == 0);
     CHECK(send(wrong, "0123456789abcdef", 16, MSG_NOSIGNAL) == 16);
     CHECK_EQUAL(atoll_client_attach(info.client), ATOLL_WOULD_BLOCK);
+    check_text("nonce");
     uint8_t byte;
     CHECK(recv(wrong, &byte, 1, 0) <= 0);
     int right = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -207,13 +249,6 @@ static atoll_status_t load(const char *path, const char *config, uint32_t *engin
         (uint32_t)strlen(config), engine);
 }
 
-static void check_text(const char *part) {
-    char text[512];
-    uint32_t length = atoll_error_text((uint8_t *)text, sizeof text - 1);
-    text[length] = '\0';
-    if (strstr(text, part) == NULL) test_fail(__FILE__, __LINE__, text);
-}
-
 TEST(engine_load, "an engine that cannot be loaded is refused with a reason") {
     atoll_arena_info_t info;
     uint32_t engine = 0;
@@ -224,6 +259,10 @@ TEST(engine_load, "an engine that cannot be loaded is refused with a reason") {
     check_text("No such file");
     CHECK_EQUAL(load("/etc/hostname", "", &engine), ATOLL_IO);
     char path[600];
+    for (uint32_t i = 0; i <= ATOLL__ENGINES_MAX; i++) {
+        (void)snprintf(path, sizeof path, "/nowhere/%u.so", i);
+        CHECK_EQUAL(load(path, "", &engine), ATOLL_IO);
+    }
     (void)snprintf(path, sizeof path, "%s/libatoll.so", test_folder());
     CHECK_EQUAL(load(path, "", &engine), ATOLL_UNSUPPORTED);
     check_text("no atoll_engine_attach");
@@ -232,7 +271,9 @@ TEST(engine_load, "an engine that cannot be loaded is refused with a reason") {
     CHECK_EQUAL(load(test_engine_path(), "old", &engine), ATOLL_VERSION);
     struct stat status;
     CHECK(stat(test_engine_path(), &status) == 0);
-    CHECK(chmod(test_engine_path(), 0777) == 0);
+    CHECK(chmod(test_engine_path(), 0757) == 0);
+    CHECK_EQUAL(load(test_engine_path(), "", &engine), ATOLL_DENIED);
+    CHECK(chmod(test_engine_path(), 0775) == 0);
     CHECK_EQUAL(load(test_engine_path(), "", &engine), ATOLL_DENIED);
     CHECK(chmod(test_engine_path(), status.st_mode & 07777) == 0);
     uint32_t first = 0;
