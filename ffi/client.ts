@@ -220,8 +220,9 @@ export class NativeClient implements ChunkSender {
   async control(
     engine: number,
     request: Readonly<Record<string, unknown>>,
+    options = NO_OPTIONS,
   ): Promise<Record<string, unknown>> {
-    const reply = await this.controlText(engine, JSON.stringify(request));
+    const reply = await this.controlText(engine, JSON.stringify(request), options);
     if (reply.status !== STATUS.OK) {
       throw errorFromReply(reply.status, reply.text, reply.elapsedUs);
     }
@@ -229,8 +230,8 @@ export class NativeClient implements ChunkSender {
   }
 
   /** Sends a control request as it is; how it went is in the reply's status. */
-  async controlText(engine: number, text: string): Promise<Reply> {
-    return await this.#sendText(KIND.CONTROL, engine, text, NO_OPTIONS);
+  async controlText(engine: number, text: string, options = NO_OPTIONS): Promise<Reply> {
+    return await this.#sendText(KIND.CONTROL, engine, text, options);
   }
 
   #sendText(

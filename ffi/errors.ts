@@ -65,7 +65,7 @@ function defaultMessage(status: number, elapsedUs: number): string {
     case STATUS.CLOSED:
       return "The engine is closed";
     case STATUS.NOT_FOUND:
-      return "The function is gone: its component was unloaded";
+      return "The function is gone: its component was unloaded, or its instance dropped";
     case STATUS.NO_MEMORY:
       return "The arena has no room for a message of that size";
     case STATUS.PANIC:

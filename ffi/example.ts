@@ -23,11 +23,15 @@ const component = await engine.load(readFileSync(file), {
 if (name === undefined) {
   for (const f of component.functions) console.log([f.interface, f.name].filter(Boolean).join("#"));
 } else {
+  // Kept from call to call; component.call would have a fresh instance for each.
+  const instance = await component.instantiate();
   try {
-    console.log(await component.call(name, JSON.parse(args)));
+    console.log(await instance.call(name, JSON.parse(args)));
   } catch (error) {
     if (!(error instanceof GuestError)) throw error;
     console.log("the guest says:", error.payload);
+  } finally {
+    await instance.drop();
   }
 }
 

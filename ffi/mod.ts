@@ -1,6 +1,6 @@
 /**
  * wasmtime for JavaScript: WebAssembly components under Deno and Bun, each call in a fresh
- * instance, under limits.
+ * instance or in one that is kept, under limits.
  *
  * Owns: the public face of `ffi/`, usable without the rest of Atoll. Must not know MCP or HTTP.
  *
@@ -8,6 +8,8 @@
  * const engine = await Engine.open();
  * const component = await engine.load(await readFile("text.wasm"));
  * console.log(await component.call("analyse", { input: "hello world" }));
+ * const instance = await component.instantiate();
+ * console.log(await instance.call("analyse", { input: "hello again" }));
  * await engine.close();
  * ```
  */
@@ -15,15 +17,22 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { buildNative, type BuildProgress, findNative } from "../native/build/build.ts";
 import { cacheFolder, type NativePaths } from "../native/build/cache.ts";
-import { STATUS } from "./abi.gen.ts";
-import { NativeClient, type SubmitOptions } from "./client.ts";
-import { errorFromReply, NativeError } from "./errors.ts";
+import {
+  Callable,
+  type ComponentCallOptions,
+  type ComponentFunction,
+  FunctionNames,
+  submitOptions,
+} from "./callable.ts";
+import { NativeClient } from "./client.ts";
+import { NativeError } from "./errors.ts";
 import type { LogListener } from "./events.ts";
 import { openLibrary } from "./library.ts";
 import type { ComponentLimits } from "./limits.ts";
-import type { Reply } from "./pending.ts";
 import type { NativeStats } from "./stats.ts";
 
+export { GuestError } from "./callable.ts";
+export type { ComponentCallOptions, ComponentFunction } from "./callable.ts";
 export { NativeError } from "./errors.ts";
 export type { LogListener } from "./events.ts";
 export type { NativeStats } from "./stats.ts";
@@ -34,7 +43,7 @@ export interface EngineOptions {
   readonly libraries?: NativePaths;
   /** Told how far a build is; the first one takes minutes. */
   readonly onBuildProgress?: (progress: BuildProgress) => void;
-  /** Instances alive at once. */
+  /** Instances alive at once, those of running calls and those that are kept. */
   readonly instances?: number;
   /** Threads for calls that wait or overrun; 0: as many as the machine has processors. */
   readonly workerThreads?: number;
@@ -51,31 +60,8 @@ export interface LoadOptions {
   readonly onLog?: LogListener;
 }
 
-export interface ComponentCallOptions {
-  /** Time left in milliseconds; at most the limit `wallMs`. */
-  readonly budgetMs?: number;
-  /** Ends the call with the code `cancelled`. */
-  readonly signal?: AbortSignal;
-  /** Runs on the engine's threads from the start, so that this one is never held, not even shortly. */
-  readonly detached?: boolean;
-}
-
-/** A function that a component exports. */
-export interface ComponentFunction {
-  /** As in WIT, `demo:text/api@0.1.0`; null for a function of the world itself. */
-  readonly interface: string | null;
-  readonly name: string;
-}
-
-/** The guest returned the error side of its `result`. */
-export class GuestError extends Error {
-  override readonly name = "GuestError";
-
-  /** @param payload the error side as a JavaScript value */
-  constructor(readonly payload: unknown) {
-    super(`The guest returned an error: ${JSON.stringify(payload)}`);
-  }
-}
+/** For making an instance: its guest's start functions run as a call does. */
+export type InstantiateOptions = Omit<ComponentCallOptions, "detached">;
 
 const DEFAULT_INSTANCES = 1_000;
 
@@ -140,19 +126,16 @@ interface LoadReply {
 }
 
 /** A component that is ready to be called. Every call has a fresh instance of its own. */
-export class Component {
+export class Component extends Callable {
   /** SHA-256 of the binary, hex. */
   readonly digest: string;
   /** Its world in WIT. */
   readonly wit: string;
-  /** What `call` can name. */
-  readonly functions: readonly ComponentFunction[];
   readonly #client: NativeClient;
   readonly #engine: number;
   readonly #number: number;
   readonly #owner: number;
-  readonly #targets = new Map<string, number>();
-  readonly #ambiguous = new Set<string>();
+  readonly #names: FunctionNames;
 
   /** @internal */
   constructor(
@@ -161,110 +144,84 @@ export class Component {
     reply: LoadReply,
     onLog: LogListener | undefined,
   ) {
+    const names = new FunctionNames(
+      reply.functions.map((f) => ({ interface: f.interface, name: f.name })),
+    );
+    const owner = onLog ? client.addLog(onLog) : 0;
+    super(client, names, targetsOf(reply), owner);
     this.#client = client;
     this.#engine = engine;
     this.#number = reply.component;
-    this.#owner = onLog ? client.addLog(onLog) : 0;
+    this.#owner = owner;
+    this.#names = names;
     this.digest = reply.digest;
     this.wit = reply.wit;
-    this.functions = reply.functions.map((f) => ({ interface: f.interface, name: f.name }));
-    for (const f of reply.functions) {
-      if (f.interface !== null) this.#targets.set(`${f.interface}#${f.name}`, f.target);
-      if (this.#targets.has(f.name)) this.#ambiguous.add(f.name);
-      else this.#targets.set(f.name, f.target);
-    }
   }
 
   /**
-   * Calls an exported function by its WIT name, or `INTERFACE#NAME` where two have the same, with
-   * its named parameters. The value is the mapping of WIT to JSON that the README describes.
-   * @throws GuestError the function returned an error; NativeError invalid_argument, limit, trap,
-   * deadline, cancelled, overloaded, closed
+   * Makes an instance that is kept: what its guest has in memory is there in the next call.
+   * @throws NativeError limit, trap: in the guest's own start functions; overloaded: as many
+   * instances as the engine may have are alive; deadline, cancelled, not_found, closed
    */
-  async call(
-    name: string,
-    args: Readonly<Record<string, unknown>> = {},
-    options: ComponentCallOptions = {},
-  ): Promise<unknown> {
-    const json = JSON.stringify(args);
-    const reply = await this.#client.callJson(this.#target(name), json, this.#options(options));
-    return value(reply);
+  async instantiate(options: InstantiateOptions = {}): Promise<Instance> {
+    const request = { op: "instantiate", component: this.#number };
+    const submit = submitOptions(options, this.#owner);
+    const reply = await this.#client.control(this.#engine, request, submit);
+    const { instance, functions } = reply as unknown as InstantiateReply;
+    const drop = async (): Promise<void> => {
+      await this.#client.control(this.#engine, { op: "drop_instance", instance });
+    };
+    return new Instance(this.#client, this.#names, targetsOf({ functions }), this.#owner, drop);
   }
 
-  /**
-   * The same with JSON text in and out. Returns without a promise when the call ended inline,
-   * which most do.
-   */
-  callJson(
-    name: string,
-    json: string,
-    options: ComponentCallOptions = {},
-  ): string | Promise<string> {
-    const reply = this.#client.callJson(this.#target(name), json, this.#options(options));
-    return reply instanceof Promise ? reply.then(jsonText) : jsonText(reply);
-  }
-
-  /**
-   * Calls a function of one `list<u8>` or `string` parameter with its bytes as they are. A result
-   * of one of the two types comes as bytes, too; any other as the UTF-8 of its JSON.
-   */
-  callBytes(
-    name: string,
-    bytes: Uint8Array,
-    options: ComponentCallOptions = {},
-  ): Uint8Array | Promise<Uint8Array> {
-    const reply = this.#client.callBytes(this.#target(name), bytes, this.#options(options));
-    return reply instanceof Promise ? reply.then(rawBytes) : rawBytes(reply);
-  }
-
-  /** Refuses new calls, waits for running ones, releases the code. */
+  /** Refuses new calls, waits for running ones, drops its instances, releases the code. */
   async unload(): Promise<void> {
     await this.#client.control(this.#engine, { op: "unload", component: this.#number });
     if (this.#owner !== 0) this.#client.removeLog(this.#owner);
   }
+}
 
-  #target(name: string): number {
-    const target = this.#targets.get(name);
-    if (target === undefined) {
-      const known = this.functions.map((f) => f.name).join(", ");
-      throw new NativeError(
-        STATUS.NOT_FOUND,
-        `Cannot call "${name}": the component exports ${known || "no functions"}`,
-      );
-    }
-    if (this.#ambiguous.has(name)) {
-      throw new NativeError(
-        STATUS.NOT_FOUND,
-        `Cannot call "${name}": several interfaces export it; name one as INTERFACE#${name}`,
-      );
-    }
-    return target;
+interface InstantiateReply {
+  readonly instance: number;
+  readonly functions: readonly { readonly target: number }[];
+}
+
+/**
+ * An instance that is kept from call to call. Its calls run one after the other. A call that traps,
+ * goes over a limit or is cut off ends the instance: later ones are `not_found`, and say why.
+ */
+export class Instance extends Callable implements AsyncDisposable {
+  readonly #drop: () => Promise<void>;
+  #dropped: Promise<void> | null = null;
+
+  /** @internal */
+  constructor(
+    client: NativeClient,
+    names: FunctionNames,
+    targets: readonly number[],
+    owner: number,
+    drop: () => Promise<void>,
+  ) {
+    super(client, names, targets, owner);
+    this.#drop = drop;
   }
 
-  #options(options: ComponentCallOptions): SubmitOptions {
-    const { budgetMs, signal, detached } = options;
-    const budgetUs = budgetMs && Math.min(Math.max(1, Math.round(budgetMs * 1000)), 0xffff_ffff);
-    return { owner: this.#owner, signal, detached, budgetUs };
+  /** Refuses new calls, waits for the one that runs, gives everything back. */
+  drop(): Promise<void> {
+    return this.#dropped ??= this.#drop().catch((error: unknown) => {
+      // It went with its component.
+      if (!(error instanceof NativeError && error.code === "not_found")) throw error;
+    });
+  }
+
+  /** The same, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.drop();
   }
 }
 
-function checked(reply: Reply): Reply {
-  if (reply.status === STATUS.OK) return reply;
-  if (reply.status === STATUS.TOOL_ERROR) throw new GuestError(JSON.parse(reply.text || "null"));
-  const { status, message, data } = errorFromReply(reply.status, reply.text, reply.elapsedUs);
-  const path = typeof data.path === "string" ? `${data.path}: ` : "";
-  throw new NativeError(status, path + message, data);
-}
-
-function value(reply: Reply): unknown {
-  return JSON.parse(checked(reply).text || "null");
-}
-
-function jsonText(reply: Reply): string {
-  return checked(reply).text;
-}
-
-function rawBytes(reply: Reply): Uint8Array {
-  const { bytes, text } = checked(reply);
-  return bytes ?? new TextEncoder().encode(text);
+function targetsOf(
+  reply: { readonly functions: readonly { readonly target: number }[] },
+): number[] {
+  return reply.functions.map((f) => f.target);
 }

@@ -1,9 +1,10 @@
 //! The peer of the `ffi_call` bench: the same engine configuration and linker as the library, used
-//! directly. Prints the cost of a fresh instance and one `list<u8>` call.
+//! directly. Prints the cost of one `list<u8>` call, in a fresh instance and in one that is kept.
 //!
 //! `bare_call COMPONENT EXPORT CALLS ROUNDS`: the export is `func(list<u8>) -> list<u8>`. Each round
 //! prints one JSON line for `bare-async` (fibres, epoch on, as `wasmtime serve` does it) and one for
-//! `bare-sync` (no fibre: cannot wait, cannot be moved).
+//! `bare-sync` (no fibre: cannot wait, cannot be moved), then `bare-async-warm` and `bare-sync-warm`,
+//! the same calls of a function that was looked up once in an instance that was made once.
 //!
 //! `bare_call COMPONENT EXPORT CALLS ROUNDS library` also drives the library's own function table,
 //! which shows what the boundary itself costs.
@@ -12,7 +13,9 @@ use std::error::Error;
 use std::time::Instant;
 
 use atoll_sandbox::config;
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, ResourceTable};
+use wasmtime::component::{
+    Component, ComponentExportIndex, InstancePre, Linker, ResourceTable, TypedFunc,
+};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -21,6 +24,12 @@ mod library;
 
 /// Payload of each call, in bytes.
 const PAYLOAD: usize = 64;
+
+/// The payload.
+const INPUT: &[u8] = &[b'a'; PAYLOAD];
+
+/// Warm calls for each fresh one: they are that much shorter.
+const WARM_CALLS: usize = 10;
 
 /// Pool size of the bench.
 const INSTANCES: u32 = 1_000;
@@ -92,7 +101,47 @@ impl Bare {
     }
 }
 
+type Reverse = TypedFunc<(&'static [u8],), (Vec<u8>,)>;
+
+/// An instance that is called again and again.
+struct Warm {
+    store: Store<Data>,
+    func: Reverse,
+}
+
+impl Warm {
+    async fn of_async(bare: &Bare) -> wasmtime::Result<Warm> {
+        let mut store = bare.store();
+        store.epoch_deadline_async_yield_and_update(1);
+        store.set_epoch_deadline(2);
+        let instance = bare.pre.instantiate_async(&mut store).await?;
+        let func = instance.get_typed_func(&mut store, bare.export)?;
+        Ok(Warm { store, func })
+    }
+
+    fn of_sync(bare: &Bare) -> wasmtime::Result<Warm> {
+        let mut store = bare.store();
+        store.set_epoch_deadline(u64::MAX / 2);
+        let instance = bare.pre.instantiate(&mut store)?;
+        let func = instance.get_typed_func(&mut store, bare.export)?;
+        Ok(Warm { store, func })
+    }
+
+    async fn call_async(&mut self) -> wasmtime::Result<usize> {
+        self.store.set_epoch_deadline(2);
+        let (bytes,) = self.func.call_async(&mut self.store, (INPUT,)).await?;
+        Ok(bytes.len())
+    }
+
+    fn call_sync(&mut self) -> wasmtime::Result<usize> {
+        Ok(self.func.call(&mut self.store, (INPUT,))?.0.len())
+    }
+}
+
 fn print(case: &str, round: usize, calls: usize, begin: Instant) {
+    if round == 0 {
+        return;
+    }
     let ns = begin.elapsed().as_nanos() as f64 / calls as f64;
     println!("{{\"case\":\"{case}\",\"round\":{round},\"ns\":{ns:.1}}}");
 }
@@ -103,7 +152,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: bare_call COMPONENT EXPORT CALLS ROUNDS [library]".into());
     };
     let (calls, rounds): (usize, usize) = (calls.parse()?, rounds.parse()?);
-    let payload = vec![b'a'; PAYLOAD];
+    let payload = INPUT;
     let bare = Bare::new(path, export, false)?;
     let sync = Bare::new(path, export, true)?;
     let library = match rest.first().map(String::as_str) {
@@ -113,40 +162,67 @@ fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
+    let warm_calls = calls * WARM_CALLS;
+    let mut warm = runtime.block_on(Warm::of_async(&bare))?;
+    let mut warm_sync = Warm::of_sync(&sync)?;
+    // Round 0 warms the pools and is not printed.
     for round in 0..=rounds {
         let begin = Instant::now();
         runtime.block_on(async {
             for _ in 0..calls {
-                assert_eq!(bare.call_async(&payload).await?, PAYLOAD);
+                assert_eq!(bare.call_async(payload).await?, PAYLOAD);
             }
             Ok::<(), wasmtime::Error>(())
         })?;
-        // Round 0 warms the pools and is not printed.
-        if round > 0 {
-            print("bare-async", round, calls, begin);
-        }
+        print("bare-async", round, calls, begin);
         let begin = Instant::now();
         for _ in 0..calls {
-            assert_eq!(sync.call_sync(&payload)?, PAYLOAD);
+            assert_eq!(sync.call_sync(payload)?, PAYLOAD);
         }
-        if round > 0 {
-            print("bare-sync", round, calls, begin);
+        print("bare-sync", round, calls, begin);
+        let begin = Instant::now();
+        runtime.block_on(async {
+            for _ in 0..warm_calls {
+                assert_eq!(warm.call_async().await?, PAYLOAD);
+            }
+            Ok::<(), wasmtime::Error>(())
+        })?;
+        print("bare-async-warm", round, warm_calls, begin);
+        let begin = Instant::now();
+        for _ in 0..warm_calls {
+            assert_eq!(warm_sync.call_sync()?, PAYLOAD);
         }
+        print("bare-sync-warm", round, warm_calls, begin);
         if let Some(library) = &library {
-            let begin = Instant::now();
-            let mut moved = 0;
-            for _ in 0..calls {
-                let (length, inline) = library.call(&payload)?;
-                assert_eq!(length, PAYLOAD);
-                moved += usize::from(!inline);
-            }
-            if round > 0 {
-                print("library-inline", round, calls, begin);
-            }
-            if moved > 0 {
-                eprintln!("{moved} of {calls} calls moved to the workers");
-            }
+            drive(library, false, round, calls)?;
+            drive(library, true, round, warm_calls)?;
         }
+    }
+    Ok(())
+}
+
+/// A round of calls through the library's function table.
+fn drive(
+    library: &library::Library,
+    warm: bool,
+    round: usize,
+    calls: usize,
+) -> Result<(), Box<dyn Error>> {
+    let begin = Instant::now();
+    let mut moved = 0;
+    for _ in 0..calls {
+        let (length, inline) = library.call(INPUT, warm)?;
+        assert_eq!(length, PAYLOAD);
+        moved += usize::from(!inline);
+    }
+    let case = if warm {
+        "library-warm"
+    } else {
+        "library-inline"
+    };
+    print(case, round, calls, begin);
+    if moved > 0 {
+        eprintln!("{moved} of {calls} calls moved to the workers");
     }
     Ok(())
 }

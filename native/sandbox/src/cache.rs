@@ -180,10 +180,14 @@ fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
             .map_err(|_| io::Error::other("not a key of 32 bytes")),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let mut key = [0; KEY_BYTES];
-            File::open("/dev/urandom")?.read_exact(&mut key)?;
+            let mut random = File::open("/dev/urandom")?;
+            random.read_exact(&mut key)?;
             // Written aside and linked into place: whoever reads sees all of it, and of two
             // processes that start at once both take the first one's key.
-            let temporary = path.with_extension(format!("new-{}", std::process::id()));
+            // Its name is random: processes of two containers may have the same number.
+            let mut unique = [0; 8];
+            random.read_exact(&mut unique)?;
+            let temporary = path.with_extension(format!("new-{}", hex(&unique)));
             let made = create_private(&temporary).and_then(|mut file| {
                 file.write_all(&key)?;
                 file.sync_data()?;

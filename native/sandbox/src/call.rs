@@ -15,6 +15,7 @@ use crate::component::{Export, ExportKind, Fast, Function, Returns};
 use crate::error::Outcome;
 use crate::host::CallRef;
 use crate::instance::{self, Data};
+use crate::kept::{Alive, Kept, Loan};
 use crate::limits::{LimitExceeded, LimitKind, Limits};
 use crate::reply;
 use crate::values::{ArgumentError, OutputError, ResultSide};
@@ -52,6 +53,8 @@ impl Payload {
 pub struct Job {
     /// The function.
     pub export: Arc<Export>,
+    /// The instance to call it in; none: a fresh one.
+    pub kept: Option<Arc<Kept>>,
     /// Limits at the time of the call.
     pub limits: Limits,
     /// The open call.
@@ -64,7 +67,8 @@ pub struct Job {
     pub out: Vec<u8>,
 }
 
-/// Calls the function. The instance is gone when this is done.
+/// Calls the function. A fresh instance is gone when this is done; a kept one is where it rests, or
+/// gone too.
 pub async fn run(job: Job) -> Outcome {
     let function = match &job.export.kind {
         ExportKind::Function(function) => function,
@@ -80,15 +84,20 @@ pub async fn run(job: Job) -> Outcome {
         json if json == u32::from(ATOLL_FLAG_JSON) => false,
         _ => return Outcome::unsupported("payloads are raw or JSON"),
     };
+    let mut loan = None;
     let done = match function.fast {
-        Fast::No => dynamic(&job, function, raw).await,
-        Fast::Text(returns) => text(&job, function, raw, returns).await,
-        Fast::Bytes(returns) => bytes(&job, function, raw, returns).await,
+        Fast::No => dynamic(&job, &mut loan, function, raw).await,
+        Fast::Text(returns) => text(&job, &mut loan, function, raw, returns).await,
+        Fast::Bytes(returns) => bytes(&job, &mut loan, function, raw, returns).await,
     };
-    match done {
+    let outcome = match done {
         Ok(answer) => answer.into_outcome(raw, &job.limits, job.out),
         Err(failure) => failure.into_outcome(&job.limits),
+    };
+    if let Some(loan) = loan {
+        loan.settle(&outcome);
     }
+    outcome
 }
 
 /// What the guest answered.
@@ -99,6 +108,7 @@ enum Answer {
 }
 
 enum Failure {
+    Ended(Outcome),
     Argument(ArgumentError),
     Wasm(Error),
     Output(OutputError),
@@ -125,6 +135,7 @@ impl From<OutputError> for Failure {
 impl Failure {
     fn into_outcome(self, limits: &Limits) -> Outcome {
         match self {
+            Failure::Ended(outcome) => outcome,
             Failure::Argument(error) => Outcome::argument(&error),
             Failure::Wasm(error) => Outcome::from_wasmtime(&error, limits),
             Failure::Output(OutputError::TooLarge { .. }) => output_limit(limits),
@@ -193,6 +204,7 @@ impl Answer {
 
 async fn text(
     job: &Job,
+    loan: &mut Option<Loan>,
     function: &Function,
     raw: bool,
     returns: Returns,
@@ -211,11 +223,12 @@ async fn text(
             message: "expected string, got bytes that are not UTF-8".into(),
         }));
     };
-    typed(job, function, argument, returns).await
+    typed(job, loan, function, argument, returns).await
 }
 
 async fn bytes(
     job: &Job,
+    loan: &mut Option<Loan>,
     function: &Function,
     raw: bool,
     returns: Returns,
@@ -227,11 +240,12 @@ async fn bytes(
     } else {
         function.signature.parse_single(payload, &mut scratch)?
     };
-    typed(job, function, argument, returns).await
+    typed(job, loan, function, argument, returns).await
 }
 
 async fn typed<P>(
     job: &Job,
+    loan: &mut Option<Loan>,
     function: &Function,
     argument: P,
     returns: Returns,
@@ -239,31 +253,35 @@ async fn typed<P>(
 where
     (P,): ComponentNamedList + Lower,
 {
-    let (mut store, instance) = instantiate(job, function).await?;
+    let mut fresh;
+    let Alive { store, instance } = match &job.kept {
+        None => {
+            fresh = instantiate(job, function).await?;
+            &mut fresh
+        }
+        Some(kept) => borrow(kept, job, loan)?,
+    };
+    instance::expect_plain(store, &job.limits);
     let index = &function.index;
     // The results are owned: wasmtime runs the guest's post-return, which frees what they were
     // lifted from, before the call is over.
     Ok(match returns {
         Returns::Text => {
-            let text = invoke::<P, String>(&mut store, &instance, index, argument).await?;
+            let text = invoke::<P, String>(store, instance, index, argument).await?;
             Answer::Text(text, ResultSide::Ok)
         }
         Returns::Bytes => {
-            let bytes = invoke::<P, Vec<u8>>(&mut store, &instance, index, argument).await?;
+            let bytes = invoke::<P, Vec<u8>>(store, instance, index, argument).await?;
             Answer::Bytes(bytes, ResultSide::Ok)
         }
         Returns::TextOrText => {
-            match invoke::<P, Result<String, String>>(&mut store, &instance, index, argument)
-                .await?
-            {
+            match invoke::<P, Result<String, String>>(store, instance, index, argument).await? {
                 Ok(text) => Answer::Text(text, ResultSide::Ok),
                 Err(text) => Answer::Text(text, ResultSide::Error),
             }
         }
         Returns::BytesOrText => {
-            match invoke::<P, Result<Vec<u8>, String>>(&mut store, &instance, index, argument)
-                .await?
-            {
+            match invoke::<P, Result<Vec<u8>, String>>(store, instance, index, argument).await? {
                 Ok(bytes) => Answer::Bytes(bytes, ResultSide::Ok),
                 Err(text) => Answer::Text(text, ResultSide::Error),
             }
@@ -290,7 +308,12 @@ where
     Ok(typed.call_async(store, (argument,)).await?.0)
 }
 
-async fn dynamic(job: &Job, function: &Function, raw: bool) -> Result<Answer, Failure> {
+async fn dynamic(
+    job: &Job,
+    loan: &mut Option<Loan>,
+    function: &Function,
+    raw: bool,
+) -> Result<Answer, Failure> {
     let payload = job.payload.as_slice();
     let signature = &function.signature;
     let params = match (raw, payload) {
@@ -299,14 +322,20 @@ async fn dynamic(job: &Job, function: &Function, raw: bool) -> Result<Answer, Fa
         (false, b"") => signature.parse_arguments(b"{}")?,
         (false, payload) => signature.parse_arguments(payload)?,
     };
-    let (mut store, instance) = instantiate(job, function).await?;
+    let mut fresh;
+    let Alive { store, instance } = match &job.kept {
+        None => {
+            fresh = instantiate(job, function).await?;
+            &mut fresh
+        }
+        Some(kept) => borrow(kept, job, loan)?,
+    };
     let func = instance
-        .get_func(&mut store, function.index)
+        .get_func(&mut *store, function.index)
         .ok_or_else(no_function)?;
     let mut results = [Val::Bool(false)];
     let results = &mut results[..signature.results_len()];
-    func.call_async(&mut store, &params, results).await?;
-    drop(store);
+    func.call_async(store, &params, results).await?;
 
     let limit = output_max(&job.limits);
     let mut bytes = Vec::new();
@@ -328,10 +357,21 @@ async fn dynamic(job: &Job, function: &Function, raw: bool) -> Result<Answer, Fa
     }))
 }
 
-async fn instantiate(job: &Job, function: &Function) -> Result<(Store<Data>, Instance), Error> {
+async fn instantiate(job: &Job, function: &Function) -> Result<Alive, Error> {
     let mut store = instance::store(function.pre.engine(), &job.limits, job.call);
     let instance = function.pre.instantiate_async(&mut store).await?;
-    Ok((store, instance))
+    Ok(Alive { store, instance })
+}
+
+/// The kept instance, lent until the call has its outcome.
+fn borrow<'a>(
+    kept: &Arc<Kept>,
+    job: &Job,
+    loan: &'a mut Option<Loan>,
+) -> Result<&'a mut Alive, Failure> {
+    let lent = kept.lend(job.call, &job.limits).map_err(Failure::Ended)?;
+    let alive = loan.insert(lent).alive();
+    Ok(alive.ok_or_else(|| Error::msg("the instance was given back"))?)
 }
 
 fn no_function() -> Error {

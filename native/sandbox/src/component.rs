@@ -16,6 +16,7 @@ use crate::abi::{ATOLL_COMPONENT, ATOLL_IO};
 use crate::cache;
 use crate::engine::Engine;
 use crate::error::Outcome;
+use crate::exports::Callee;
 use crate::host::{self, Host};
 use crate::instance::Data;
 use crate::limits::Limits;
@@ -51,7 +52,14 @@ impl Plugin {
     /// Notes that a call needed more than its inline slice.
     pub fn overran(&self, now_ms: u64) {
         self.overran_until_ms
-            .store(now_ms + OVERRAN_MS, Ordering::Relaxed);
+            .fetch_max(now_ms + OVERRAN_MS, Ordering::Relaxed);
+    }
+
+    /// Notes that a call held its caller's thread for so long; for a hundred times as long the
+    /// plugin starts on the workers.
+    pub fn held(&self, now_ms: u64, ms: u64) {
+        let until = now_ms + ms.saturating_mul(100).max(OVERRAN_MS);
+        self.overran_until_ms.fetch_max(until, Ordering::Relaxed);
     }
 
     /// Whether a call did so lately.
@@ -148,6 +156,8 @@ pub struct Loaded {
     pub targets: Vec<u32>,
     /// Handles of its exports.
     pub handles: Vec<u32>,
+    /// It, ready to be instantiated.
+    pub pre: InstancePre<Data>,
     /// The component.
     pub plugin: Arc<Plugin>,
 }
@@ -208,7 +218,7 @@ pub fn load(
     });
     let mut exports = kinds;
     exports.extend(proxy.map(ExportKind::Http));
-    let loaded = register(engine, plugin, group, exports)?;
+    let loaded = register(engine, plugin, group, pre, exports)?;
 
     let mut targets = loaded.targets.iter();
     let functions: Vec<Value> = description
@@ -358,11 +368,13 @@ fn register(
     engine: &Engine,
     plugin: Arc<Plugin>,
     group: u32,
+    pre: InstancePre<Data>,
     kinds: Vec<ExportKind>,
 ) -> Result<Loaded, Outcome> {
     let mut loaded = Loaded {
         targets: Vec::new(),
         handles: Vec::new(),
+        pre,
         plugin,
     };
     for kind in kinds {
@@ -370,14 +382,15 @@ fn register(
             plugin: Arc::clone(&loaded.plugin),
             kind,
         });
-        let added = engine.add_export(export).and_then(|handle| {
+        let callee = Callee { export, kept: None };
+        let added = engine.exports().add(callee).and_then(|handle| {
             loaded.handles.push(handle);
             host::target_add(engine.host(), engine.number(), handle, group).ok()
         });
         match added {
             Some(target) => loaded.targets.push(target),
             None => {
-                engine.remove_exports(&loaded);
+                engine.remove_exports(&loaded.targets, &loaded.handles);
                 return Err(Outcome::message(
                     ATOLL_IO,
                     format!("no target is left for plugin \"{}\"", loaded.plugin.id),

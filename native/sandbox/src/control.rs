@@ -1,4 +1,4 @@
-//! CONTROL requests: load, describe, unload, limits, stats.
+//! CONTROL requests: load, describe, unload, instantiate, drop_instance, limits, stats.
 //!
 //! Owns: their JSON. It must not know how any of it is done.
 
@@ -14,11 +14,12 @@ use crate::component;
 use crate::engine::Engine;
 use crate::error::Outcome;
 use crate::host::{Blob, CallRef};
+use crate::kept;
 use crate::limits::Limits;
-use crate::task::CallFuture;
+use crate::task::{CallFuture, Guard, Running};
 
 #[derive(Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
+#[serde(tag = "op", rename_all = "snake_case")]
 enum Request {
     Load {
         id: String,
@@ -32,6 +33,12 @@ enum Request {
     Unload {
         component: u32,
     },
+    Instantiate {
+        component: u32,
+    },
+    DropInstance {
+        instance: u32,
+    },
     Limits {
         component: u32,
         limits: Limits,
@@ -39,28 +46,47 @@ enum Request {
     Stats,
 }
 
+/// What is left to do of a request.
+pub struct Work {
+    /// Ends with the answer.
+    pub future: CallFuture,
+    /// What it holds when it runs a guest.
+    pub guard: Option<Guard>,
+}
+
+impl From<CallFuture> for Work {
+    fn from(future: CallFuture) -> Work {
+        Work {
+            future,
+            guard: None,
+        }
+    }
+}
+
 /// Answers a request. What must hold at once is done before this returns: an unloaded component
 /// takes no call that is started after it. Long work is done on a thread for blocking work.
-pub fn run(engine: &Arc<Engine>, call: CallRef, payload: Payload) -> CallFuture {
+pub fn run(engine: &Arc<Engine>, call: CallRef, payload: Payload) -> Work {
     let request = match serde_json::from_slice(payload.as_slice()) {
         Ok(request) => request,
-        Err(error) => return ready(Err(broken(&error))),
+        Err(error) => return ready(Err(broken(&error))).into(),
     };
-    match request {
+    let future = match request {
+        Request::Instantiate { component } => return instantiate(engine, call, component),
+        Request::DropInstance { instance } => drop_instance(engine, instance),
         Request::Load { id, blob, limits } => load(engine, call, blob, id, limits),
         Request::Describe { blob } => {
             work(engine, call, blob, |_, bytes| component::describe(bytes))
         }
         Request::Unload { component } => unload(engine, component),
-        Request::Limits { component, limits } => ready(match engine.plugin(component) {
-            Some(plugin) => {
-                plugin.set_limits(limits);
-                Ok(json!({}))
-            }
-            None => Err(unknown(component)),
-        }),
+        Request::Limits { component, limits } => {
+            ready(match engine.set_limits(component, limits) {
+                true => Ok(json!({})),
+                false => Err(unknown(component)),
+            })
+        }
         Request::Stats => ready(Ok(engine.stats())),
-    }
+    };
+    future.into()
 }
 
 fn outcome(answered: Result<Value, Outcome>) -> Outcome {
@@ -124,7 +150,7 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         let mut delivery = self.delivery.lock().unwrap_or_else(PoisonError::into_inner);
         if let Delivery::Loaded(component) = *delivery {
-            self.engine.discard_component(component);
+            drop(self.engine.take_component(component));
         }
         *delivery = Delivery::Abandoned;
     }
@@ -140,7 +166,7 @@ fn load(engine: &Arc<Engine>, call: CallRef, blob: u32, id: String, limits: Limi
         let (number, answer) = component::load(engine, &id, bytes, limits)?;
         let mut delivery = delivery.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*delivery, Delivery::Abandoned) {
-            engine.discard_component(number);
+            drop(engine.take_component(number));
             return Err(Outcome::cancelled());
         }
         *delivery = Delivery::Loaded(number);
@@ -158,15 +184,49 @@ fn load(engine: &Arc<Engine>, call: CallRef, blob: u32, id: String, limits: Limi
 }
 
 fn unload(engine: &Engine, component: u32) -> CallFuture {
-    let Some(loaded) = engine.take_component(component) else {
+    let Some((loaded, kept)) = engine.take_component(component) else {
         return ready(Err(unknown(component)));
     };
     let ended = loaded.plugin.on_end();
-    engine.remove_exports(&loaded);
     Box::pin(async move {
+        drop(kept);
         drop(loaded);
         // The other side is dropped only after it was used.
         let _ = ended.await;
+        outcome(Ok(json!({})))
+    })
+}
+
+/// The guest's start functions run under the limits of a call.
+fn instantiate(engine: &Arc<Engine>, call: CallRef, component: u32) -> Work {
+    let Some(plan) = engine.plan(component) else {
+        return ready(Err(unknown(component))).into();
+    };
+    let guard = Guard {
+        plugin: Arc::clone(&plan.plugin),
+        kept: None,
+        limits: plan.limits,
+        running: Some(Running::begin(engine)),
+    };
+    let making = kept::instantiate(Arc::clone(engine), call, plan);
+    Work {
+        future: Box::pin(async move { outcome(making.await) }),
+        guard: Some(guard),
+    }
+}
+
+fn drop_instance(engine: &Engine, instance: u32) -> CallFuture {
+    let Some(registered) = engine.take_instance(instance) else {
+        return ready(Err(Outcome::message(
+            ATOLL_NOT_FOUND,
+            format!("there is no instance {instance}"),
+        )));
+    };
+    let gone = registered.kept.on_gone();
+    Box::pin(async move {
+        drop(registered);
+        // The channel ends without a word.
+        let _ = gone.await;
         outcome(Ok(json!({})))
     })
 }

@@ -1,11 +1,11 @@
 //! The engine: wasmtime, its runtime and ticker, and what is loaded.
 //!
-//! Owns: the threads, and the tables of exports and components. It must not know frames or how
+//! Owns: the threads, and the tables of exports, components and kept instances. It must not know frames or how
 //! calls are run.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -14,10 +14,13 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use wasmtime::component::Linker;
 
 use crate::cache::Cache;
-use crate::component::{Export, Loaded, Plugin};
+use crate::component::{Loaded, Plugin};
 use crate::config::{self, Settings};
+use crate::exports::Exports;
 use crate::host::{self, Host};
 use crate::instance::Data;
+use crate::kept::{Plan, Registered};
+use crate::limits::Limits;
 use crate::ticker::{Clock, Ticker};
 use crate::wasi;
 
@@ -46,7 +49,7 @@ pub struct Engine {
     cache_error: Option<String>,
     instances: u32,
     instances_asked: u32,
-    exports: RwLock<Vec<Option<Arc<Export>>>>,
+    exports: Exports,
     components: Mutex<Components>,
     calls_migrated: AtomicU64,
     closing: AtomicBool,
@@ -56,6 +59,8 @@ pub struct Engine {
 struct Components {
     last: u32,
     loaded: HashMap<u32, Loaded>,
+    last_instance: u32,
+    instances: HashMap<u32, Registered>,
 }
 
 /// An engine and its threads.
@@ -96,7 +101,7 @@ impl Owner {
             cache_error,
             instances,
             instances_asked: settings.instances,
-            exports: RwLock::default(),
+            exports: Exports::default(),
             components: Mutex::default(),
             calls_migrated: AtomicU64::new(0),
             closing: AtomicBool::new(false),
@@ -196,87 +201,118 @@ impl Engine {
         self.calls_migrated.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The export with that handle.
-    pub fn export(&self, handle: u32) -> Option<Arc<Export>> {
-        let exports = self.exports.read().unwrap_or_else(PoisonError::into_inner);
-        exports.get(handle as usize)?.clone()
+    /// What handles call.
+    pub fn exports(&self) -> &Exports {
+        &self.exports
     }
 
-    /// Adds an export. Handles are never used again: a late call cannot reach another export.
-    pub fn add_export(&self, export: Arc<Export>) -> Option<u32> {
-        let mut exports = self.exports.write().unwrap_or_else(PoisonError::into_inner);
-        let handle = u32::try_from(exports.len()).ok()?;
-        exports.push(Some(export));
-        Some(handle)
-    }
-
-    /// Refuses new calls of a component's exports.
-    pub fn remove_exports(&self, loaded: &Loaded) {
-        for &target in &loaded.targets {
+    /// Refuses new calls of exports.
+    pub fn remove_exports(&self, targets: &[u32], handles: &[u32]) {
+        for &target in targets {
             host::target_remove(self.host, target);
         }
-        let mut removed = Vec::with_capacity(loaded.handles.len());
-        let mut exports = self.exports.write().unwrap_or_else(PoisonError::into_inner);
-        for &handle in &loaded.handles {
-            if let Some(export) = exports.get_mut(handle as usize) {
-                removed.push(export.take());
-            }
-        }
-        // Dropping the last export of a component calls the core: outside of the lock.
-        drop(exports);
-        drop(removed);
+        drop(self.exports.remove(handles));
+    }
+
+    fn components(&self) -> MutexGuard<'_, Components> {
+        self.components
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a loaded component; returns its number.
     pub fn add_component(&self, loaded: Loaded) -> u32 {
-        let mut components = self
-            .components
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut components = self.components();
         components.last += 1;
         let number = components.last;
         components.loaded.insert(number, loaded);
         number
     }
 
-    /// Takes a component out.
-    pub fn take_component(&self, number: u32) -> Option<Loaded> {
-        self.components
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .loaded
-            .remove(&number)
-    }
-
-    /// Takes a component out that nobody knows.
-    pub fn discard_component(&self, number: u32) {
-        if let Some(loaded) = self.take_component(number) {
-            self.remove_exports(&loaded);
+    /// Takes a component out, and its kept instances; none of them takes a call any more.
+    pub fn take_component(&self, number: u32) -> Option<(Loaded, Vec<Registered>)> {
+        let mut components = self.components();
+        let loaded = components.loaded.remove(&number)?;
+        let kept: Vec<Registered> = components
+            .instances
+            .extract_if(|_, registered| registered.component == number)
+            .map(|(_, registered)| registered)
+            .collect();
+        drop(components);
+        for registered in &kept {
+            self.remove_exports(&registered.targets, &registered.handles);
         }
+        self.remove_exports(&loaded.targets, &loaded.handles);
+        Some((loaded, kept))
     }
 
     /// The component with that number.
     pub fn plugin(&self, number: u32) -> Option<Arc<Plugin>> {
-        let components = self
-            .components
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        components
-            .loaded
-            .get(&number)
-            .map(|loaded| Arc::clone(&loaded.plugin))
+        let components = self.components();
+        let loaded = components.loaded.get(&number)?;
+        Some(Arc::clone(&loaded.plugin))
+    }
+
+    /// Changes the limits of a component and of its kept instances. `false`: there is none.
+    pub fn set_limits(&self, number: u32, limits: Limits) -> bool {
+        let Some(plugin) = self.plugin(number) else {
+            return false;
+        };
+        plugin.set_limits(limits);
+        let kept: Vec<_> = self
+            .components()
+            .instances
+            .values()
+            .filter(|registered| registered.component == number)
+            .map(|registered| Arc::clone(&registered.kept))
+            .collect();
+        for kept in kept {
+            kept.set_limits(&limits);
+        }
+        true
+    }
+
+    /// What an instance of a component is made of.
+    pub fn plan(&self, number: u32) -> Option<Plan> {
+        let components = self.components();
+        let loaded = components.loaded.get(&number)?;
+        Some(Plan {
+            component: number,
+            plugin: Arc::clone(&loaded.plugin),
+            pre: loaded.pre.clone(),
+            handles: loaded.handles.clone(),
+            limits: loaded.plugin.limits(),
+        })
+    }
+
+    /// Adds a kept instance; returns its number, or the instance when its component has gone.
+    pub fn add_instance(&self, registered: Registered) -> Result<u32, Box<Registered>> {
+        let mut components = self.components();
+        if !components.loaded.contains_key(&registered.component) {
+            return Err(Box::new(registered));
+        }
+        components.last_instance += 1;
+        let number = components.last_instance;
+        components.instances.insert(number, registered);
+        Ok(number)
+    }
+
+    /// Takes a kept instance out; it takes no call any more.
+    pub fn take_instance(&self, number: u32) -> Option<Registered> {
+        let registered = self.components().instances.remove(&number)?;
+        self.remove_exports(&registered.targets, &registered.handles);
+        Some(registered)
     }
 
     /// Counters, and what is degraded and why.
     pub fn stats(&self) -> Value {
-        let components = self
-            .components
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .loaded
-            .len();
+        let (components, kept) = {
+            let components = self.components();
+            (components.loaded.len(), components.instances.len())
+        };
         let mut stats = json!({
             "components": components,
+            "instancesKept": kept,
             "callsRunning": self.clock.running(),
             "callsMigrated": self.calls_migrated.load(Ordering::Relaxed),
             "instances": self.instances,
@@ -298,19 +334,9 @@ impl Engine {
     }
 
     fn clear(&self) {
-        let loaded: Vec<Loaded> = {
-            let mut components = self
-                .components
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            components
-                .loaded
-                .drain()
-                .map(|(_, loaded)| loaded)
-                .collect()
-        };
-        for loaded in loaded {
-            self.remove_exports(&loaded);
+        let numbers: Vec<u32> = self.components().loaded.keys().copied().collect();
+        for number in numbers {
+            drop(self.take_component(number));
         }
     }
 }

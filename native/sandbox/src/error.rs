@@ -15,6 +15,9 @@ use crate::abi::{
 use crate::limits::{LimitExceeded, LimitKind, Limits};
 use crate::values::ArgumentError;
 
+/// Longest message; guests put words of their own into some.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
 /// Payload of a reply after a panic.
 pub const PANIC_JSON: &[u8] =
     br#"{"message":"the engine panicked in this call; its instance is gone, nothing else is"}"#;
@@ -41,7 +44,12 @@ impl Outcome {
 
     /// A failure that is only a sentence.
     pub fn message(status: AtollStatus, message: impl Into<String>) -> Outcome {
-        Outcome::json(status, &json!({ "message": message.into() }))
+        let mut message = message.into();
+        if message.len() > MESSAGE_BYTES_MAX {
+            message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+            message.push('…');
+        }
+        Outcome::json(status, &json!({ "message": message }))
     }
 
     /// The guest went over a limit.
@@ -80,7 +88,10 @@ impl Outcome {
 
     /// A handle that names nothing, any more.
     pub fn not_found() -> Outcome {
-        Outcome::message(ATOLL_NOT_FOUND, "the component was unloaded")
+        Outcome::message(
+            ATOLL_NOT_FOUND,
+            "the component was unloaded, or the instance dropped",
+        )
     }
 
     /// Something this engine cannot do.
@@ -156,6 +167,8 @@ fn exceeded(error: &Error) -> Option<LimitKind> {
         || text.contains("store handle limit exceeded")
     {
         Some(LimitKind::Resources)
+    } else if text == "total size of fields exceeds limit" {
+        Some(LimitKind::Fields)
     } else if text.starts_with("resource limit exceeded: instance count") {
         Some(LimitKind::Instances)
     } else {

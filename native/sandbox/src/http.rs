@@ -82,6 +82,7 @@ async fn handle(
     sender: oneshot::Sender<Answered>,
 ) -> Result<()> {
     let mut store = instance::store(proxy.engine(), &job.limits, job.state.call());
+    instance::expect_plain(&mut store, &job.limits);
     let scheme = match request.uri().scheme_str() {
         Some("https") => Scheme::Https,
         _ => Scheme::Http,
@@ -145,8 +146,12 @@ impl<G: Future<Output = Result<()>>> Exchange<'_, G> {
                 Progress::Complete if self.ended.is_some() => {
                     return Poll::Ready(sending.outcome());
                 }
-                // The client has everything; the guest still does something of its own.
-                Progress::Complete => return Poll::Pending,
+                // The guest still does something of its own; the client need not wait for that.
+                Progress::Complete => {
+                    if sending.streaming || !sending.flush(self.state) {
+                        return Poll::Pending;
+                    }
+                }
             }
         }
     }

@@ -23,12 +23,14 @@ use crate::abi::{
     ATOLL_OK, AtollRequest, AtollStatus,
 };
 use crate::call::{self, Job, Payload};
-use crate::component::Export;
-use crate::control;
+use crate::component::{Export, Plugin};
+use crate::control::{self, Work};
 use crate::engine::Engine;
 use crate::error::Outcome;
+use crate::exports::Callee;
 use crate::host::{CallRef, Reply};
 use crate::http;
+use crate::kept::Kept;
 use crate::limits::Limits;
 use crate::meter;
 use crate::reply::{give_buffer, take_buffer};
@@ -37,6 +39,9 @@ use crate::task::{self, CallFuture, Guard, Move, Running, abandon, forget_panic}
 
 /// Payloads above this start on the workers: copying them is not interrupted by an epoch.
 const INLINE_PAYLOAD_BYTES: u32 = 64 * 1024;
+
+/// Why a frame of another kind is refused.
+const KINDS: &str = "frames are CALL, HTTP or CONTROL";
 
 /// Polls on the caller's thread of a call that keeps waking itself.
 const INLINE_POLLS: u32 = 64;
@@ -54,34 +59,23 @@ pub fn start(
     // sent after the last use.
     let payload = unsafe { Payload::new(request.payload, request.payload_length as usize) };
     if request.kind == u32::from(ATOLL_KIND_CONTROL) {
-        let future = control::run(engine, call, payload);
-        let state = Arc::new(CallState::new(call));
-        let deadline_ns = request.deadline_ns;
-        let call = Move {
-            future,
-            reply,
-            state,
-            guard: None,
-            deadline_ns,
-            used_ns: 0,
-        };
+        let work = control::run(engine, call, payload);
+        let call = controlled(work, call, reply, request.deadline_ns);
         return task::spawn(engine, call, state_out);
     }
-    let Some(export) = engine.export(request.handle) else {
+    let Some(Callee { export, kept }) = engine.exports().get(request.handle) else {
         return finish(reply, Outcome::not_found());
     };
     let plugin = Arc::clone(&export.plugin);
     let limits = plugin.limits();
     let whole = request.kind != u32::from(ATOLL_KIND_HTTP)
         || request.flags & u32::from(ATOLL_FLAG_END) != 0;
-    let inline = request.inline_allowed != 0
-        && request.flags & u32::from(ATOLL_FLAG_DETACHED) == 0
-        && request.payload_length <= INLINE_PAYLOAD_BYTES
-        && whole
-        && !plugin.overran_lately(engine.clock().now_ms());
+    // First: while no call runs the clock stands still.
     let running = Running::begin(engine);
+    let inline = whole && may_run_inline(engine, request, &plugin);
     let prepared = Prepared {
         export,
+        kept: kept.clone(),
         limits,
         call,
         payload,
@@ -90,16 +84,15 @@ pub fn start(
     let (future, state) = match u8::try_from(request.kind) {
         Ok(ATOLL_KIND_CALL) => (prepared.call(), None),
         Ok(ATOLL_KIND_HTTP) => prepared.http(whole),
-        _ => {
-            return finish(
-                reply,
-                Outcome::unsupported("frames are CALL, HTTP or CONTROL"),
-            );
-        }
+        _ => return finish(reply, Outcome::unsupported(KINDS)),
     };
     let mut future = future;
     if inline {
-        match poll_inline(engine, future.as_mut()) {
+        let polled = poll_inline(engine, future.as_mut());
+        if let Some(ms) = meter::held_ms() {
+            plugin.held(engine.clock().now_ms(), ms);
+        }
+        match polled {
             Inline::Done(outcome) => {
                 drop(future);
                 drop(running);
@@ -109,7 +102,7 @@ pub fn start(
             Inline::Overran => plugin.overran(engine.clock().now_ms()),
             Inline::Panicked => {
                 abandon(future);
-                return finish(reply, Outcome::panic());
+                return finish(reply, panicked(kept.as_deref()));
             }
         }
     }
@@ -119,6 +112,7 @@ pub fn start(
         state: state.unwrap_or_else(|| Arc::new(CallState::new(call))),
         guard: Some(Guard {
             plugin,
+            kept,
             limits,
             running: Some(running),
         }),
@@ -128,8 +122,34 @@ pub fn start(
     task::spawn(engine, call, state_out)
 }
 
+/// Whether the caller's thread polls a call first.
+fn may_run_inline(engine: &Engine, request: &AtollRequest, plugin: &Plugin) -> bool {
+    request.inline_allowed != 0
+        && request.flags & u32::from(ATOLL_FLAG_DETACHED) == 0
+        && request.payload_length <= INLINE_PAYLOAD_BYTES
+        && !plugin.overran_lately(engine.clock().now_ms())
+}
+
+/// A CONTROL request on its way to the workers.
+fn controlled(work: Work, call: CallRef, reply: Reply, deadline_ns: u64) -> Move {
+    let Work { future, guard } = work;
+    let deadline_ns = match &guard {
+        Some(guard) => deadline_ns.min(guard.deadline_ns()),
+        None => deadline_ns,
+    };
+    Move {
+        future,
+        reply,
+        state: Arc::new(CallState::new(call)),
+        guard,
+        deadline_ns,
+        used_ns: 0,
+    }
+}
+
 struct Prepared {
     export: Arc<Export>,
+    kept: Option<Arc<Kept>>,
     limits: Limits,
     call: CallRef,
     payload: Payload,
@@ -140,6 +160,7 @@ impl Prepared {
     fn call(self) -> CallFuture {
         let Prepared {
             export,
+            kept,
             limits,
             call,
             payload,
@@ -147,6 +168,7 @@ impl Prepared {
         } = self;
         Box::pin(call::run(Job {
             export,
+            kept,
             limits,
             call,
             payload,
@@ -173,6 +195,15 @@ enum Inline {
     Waits,
     Overran,
     Panicked,
+}
+
+/// The end of a call that panicked, and of the instance it had.
+fn panicked(kept: Option<&Kept>) -> Outcome {
+    let outcome = Outcome::panic();
+    if let Some(kept) = kept {
+        kept.ended_by(&outcome);
+    }
+    outcome
 }
 
 /// Polls on the caller's thread until the call ends, waits or has used its slice.

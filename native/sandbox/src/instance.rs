@@ -1,7 +1,7 @@
-//! A fresh instance for a call.
+//! The store of an instance.
 //!
 //! Owns: the data of a store and how a store is set up so that everything its guest holds counts
-//! against one budget. It must not know what is called.
+//! against one budget. It must not know what is called, nor how long the instance lives.
 
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
@@ -24,11 +24,12 @@ const FUEL_PER_OUTPUT_BYTE: u64 = 40;
 
 /// Data of a store.
 pub struct Data {
-    call: CallRef,
+    /// The call that runs; none while a kept instance rests.
+    call: Option<CallRef>,
     /// What the guest holds; wasmtime's limiter.
     pub budget: Budget,
     table: ResourceTable,
-    wasi: Option<Box<WasiCtx>>,
+    wasi: Option<Box<wasi::Context>>,
     http: WasiHttpCtx,
     egress: NoEgress,
 }
@@ -41,22 +42,41 @@ impl Data {
 
     /// The context of WASI, built on first use: most calls never ask for it.
     pub fn wasi(&mut self) -> &mut WasiCtx {
+        self.wasi_and_table().0
+    }
+
+    fn wasi_and_table(&mut self) -> (&mut WasiCtx, &mut ResourceTable) {
         let (call, budget) = (self.call, &self.budget);
-        self.wasi
-            .get_or_insert_with(|| Box::new(wasi::context(call, budget.limits())))
+        let context = self
+            .wasi
+            .get_or_insert_with(|| Box::new(wasi::context(call, budget.limits())));
+        (&mut context.ctx, &mut self.table)
+    }
+
+    /// A call of a kept instance has ended: what is written from now on has nobody to go to.
+    pub fn rest(&mut self) {
+        self.call = None;
+        if let Some(context) = &self.wasi {
+            context.rest();
+        }
+    }
+
+    /// Another call of it begins.
+    fn renew(&mut self, limits: &Limits, call: CallRef) {
+        self.call = Some(call);
+        self.budget.set_limits(*limits);
+        self.table.set_max_capacity(size(limits.resources));
+        self.http.set_field_size_limit(size(limits.field_bytes));
+        if let Some(context) = &self.wasi {
+            context.renew(call, limits);
+        }
     }
 }
 
 impl WasiView for Data {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (call, budget) = (self.call, &self.budget);
-        let ctx = self
-            .wasi
-            .get_or_insert_with(|| Box::new(wasi::context(call, budget.limits())));
-        WasiCtxView {
-            ctx,
-            table: &mut self.table,
-        }
+        let (ctx, table) = self.wasi_and_table();
+        WasiCtxView { ctx, table }
     }
 }
 
@@ -71,7 +91,10 @@ impl WasiHttpView for Data {
 }
 
 /// Outgoing HTTP is denied.
-struct NoEgress;
+#[derive(Default)]
+struct NoEgress {
+    bodies: u32,
+}
 
 type Sent = (
     http::Response<WasiBody>,
@@ -87,37 +110,64 @@ impl WasiHttpHooks for NoEgress {
     ) -> Box<dyn Future<Output = HttpResult<Sent>> + Send> {
         Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
     }
+
+    // Asked once for each body that is made. Two chunks of each wait in the host, uncounted, and a
+    // guest may hold hundreds of bodies; one is all that an answer needs.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        self.bodies = self.bodies.saturating_add(1);
+        if self.bodies == 1 { 64 * 1024 } else { 4096 }
+    }
 }
 
-/// A store for one call.
+/// A store for a fresh instance and its first call.
 pub fn store(engine: &wasmtime::Engine, limits: &Limits, call: CallRef) -> Store<Data> {
     let mut table = ResourceTable::new();
-    let resources = usize::try_from(limits.resources).unwrap_or(usize::MAX);
-    table.set_max_capacity(resources);
+    table.set_max_capacity(size(limits.resources));
     let mut http = WasiHttpCtx::new();
-    http.set_field_size_limit(usize::try_from(limits.field_bytes).unwrap_or(usize::MAX));
+    http.set_field_size_limit(size(limits.field_bytes));
     let data = Data {
-        call,
+        call: Some(call),
         budget: Budget::new(*limits),
         table,
         wasi: None,
         http,
-        egress: NoEgress,
+        egress: NoEgress::default(),
     };
     let mut store = Store::new(engine, data);
     store.limiter(|data| &mut data.budget);
     store.epoch_deadline_callback(|_| meter::on_epoch());
-    // Without this the deadline of a new store has already passed.
-    store.set_epoch_deadline(meter::FIRST_SLICE_TICKS);
-    store.set_hostcall_fuel(fuel(limits));
-    store.set_max_component_handles(resources);
+    begin(&mut store, limits);
     store
 }
 
-fn fuel(limits: &Limits) -> usize {
+/// Sets the store of a kept instance up for another call: time, output and log begin afresh, what
+/// the guest holds goes on being counted.
+pub fn renew(store: &mut Store<Data>, limits: &Limits, call: CallRef) {
+    store.data_mut().renew(limits, call);
+    begin(store, limits);
+}
+
+fn begin(store: &mut Store<Data>, limits: &Limits) {
+    // Without this the deadline has already passed.
+    store.set_epoch_deadline(meter::FIRST_SLICE_TICKS);
+    store.set_hostcall_fuel(fuel(limits, FUEL_PER_OUTPUT_BYTE));
+    store.set_max_component_handles(size(limits.resources));
+}
+
+/// Says that the next call's results are lifted as bytes, not as dynamic values that are many times
+/// as large: what is over the limit is refused before it is copied.
+pub fn expect_plain(store: &mut Store<Data>, limits: &Limits) {
+    store.set_hostcall_fuel(fuel(limits, 1));
+}
+
+fn size(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+fn fuel(limits: &Limits, each: u64) -> usize {
     let fuel = limits
         .output_bytes
-        .saturating_mul(FUEL_PER_OUTPUT_BYTE)
+        .saturating_mul(each)
         .saturating_add(FUEL_BASE);
-    usize::try_from(fuel).unwrap_or(usize::MAX)
+    size(fuel)
 }

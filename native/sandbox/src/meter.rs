@@ -17,10 +17,16 @@ pub const FIRST_SLICE_TICKS: u64 = 1;
 /// tick falls into any call, and a thread that was not scheduled for a while has used nothing.
 const INLINE_CPU_NS: u64 = 500_000;
 
+/// CPU time of inline polls that is too long, however it came to be.
+const INLINE_HELD_NS: u64 = 3_000_000;
+
 /// CPU time charged for what an inline poll used before its first interruption.
 const INLINE_TICK_NS: u64 = 1_000_000;
 
 struct Meter {
+    /// Thread CPU time at the beginning of an inline poll, and the clock.
+    began_cpu_ns: Cell<u64>,
+    began_ns: Cell<u64>,
     worker: Cell<bool>,
     /// The guest shall not go on on this thread.
     overran: Cell<bool>,
@@ -35,6 +41,8 @@ struct Meter {
 thread_local! {
     static METER: Meter = const {
         Meter {
+            began_cpu_ns: Cell::new(0),
+            began_ns: Cell::new(0),
             worker: Cell::new(false),
             overran: Cell::new(false),
             seen_at_ns: Cell::new(0),
@@ -48,6 +56,8 @@ thread_local! {
 /// Before the polls on the caller's thread.
 pub fn begin_inline() {
     METER.with(|m| {
+        m.began_cpu_ns.set(thread_cpu_ns());
+        m.began_ns.set(monotonic_ns());
         m.worker.set(false);
         m.overran.set(false);
         m.seen_at_ns.set(0);
@@ -58,6 +68,18 @@ pub fn begin_inline() {
 /// CPU time to charge for the inline polls that just ended, in nanoseconds.
 pub fn charged_inline() -> u64 {
     METER.with(|m| m.used_ns.get())
+}
+
+/// CPU milliseconds of the inline polls that just ended, if they held the caller's thread too long:
+/// bulk instructions and the copying of arguments and results are not interrupted by an epoch.
+pub fn held_ms() -> Option<u64> {
+    METER.with(|m| {
+        if monotonic_ns().saturating_sub(m.began_ns.get()) < INLINE_HELD_NS {
+            return None;
+        }
+        let cpu_ns = thread_cpu_ns().saturating_sub(m.began_cpu_ns.get());
+        (cpu_ns >= INLINE_HELD_NS).then_some(cpu_ns / 1_000_000)
+    })
 }
 
 /// Whether the inline polls that just ended overran their slice.

@@ -19,6 +19,7 @@ use crate::component::Plugin;
 use crate::engine::Engine;
 use crate::error::Outcome;
 use crate::host::Reply;
+use crate::kept::Kept;
 use crate::limits::{LimitExceeded, LimitKind, Limits};
 use crate::meter;
 use crate::reply;
@@ -95,10 +96,20 @@ fn is_wall(left: Duration, wall_ms: u64) -> bool {
 pub struct Guard {
     /// Whose call it is.
     pub plugin: Arc<Plugin>,
+    /// The instance it calls; none: a fresh one.
+    pub kept: Option<Arc<Kept>>,
     /// Limits at its start.
     pub limits: Limits,
     /// Its place in the count of running calls.
     pub running: Option<Running>,
+}
+
+impl Guard {
+    /// When a call that begins now has used up its wall clock.
+    pub fn deadline_ns(&self) -> u64 {
+        let wall_ns = self.limits.wall_ms.saturating_mul(1_000_000);
+        meter::monotonic_ns().saturating_add(wall_ns)
+    }
 }
 
 /// Counts a running call, so that the ticker ticks.
@@ -204,6 +215,9 @@ impl Task {
         self.engine.count_migrated();
         if let Some(guard) = &mut self.guard {
             guard.running = None;
+            if let Some(kept) = &guard.kept {
+                kept.ended_by(&outcome);
+            }
         }
         if let Some(reply) = self.reply.take() {
             reply.send(outcome.status, outcome.flags, &outcome.bytes);

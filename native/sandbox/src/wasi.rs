@@ -121,8 +121,35 @@ fn table(data: &mut Data) -> &mut ResourceTable {
     data.table_mut()
 }
 
-/// The context of one call, built when the guest first uses it.
-pub fn context(call: CallRef, limits: &Limits) -> WasiCtx {
+/// The context of an instance and where its output goes.
+pub struct Context {
+    /// WASI's own.
+    pub ctx: WasiCtx,
+    log: Arc<Mutex<Log>>,
+}
+
+impl Context {
+    /// Another call of a kept instance begins: output is its, under a budget of its own.
+    pub fn renew(&self, call: CallRef, limits: &Limits) {
+        self.replace(Log::new(Some(call), limits.log_bytes));
+    }
+
+    /// The call has ended: sends what it began to write, and lets go of the call.
+    pub fn rest(&self) {
+        self.replace(Log::new(None, 0));
+    }
+
+    fn replace(&self, log: Log) {
+        let mut shared = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *shared, log);
+        drop(shared);
+        // Sends what is left in it.
+        drop(before);
+    }
+}
+
+/// The context of an instance, built when the guest first uses it.
+pub fn context(call: Option<CallRef>, limits: &Limits) -> Context {
     let log = Arc::new(Mutex::new(Log::new(call, limits.log_bytes)));
     let mut builder = WasiCtx::builder();
     builder
@@ -131,7 +158,10 @@ pub fn context(call: CallRef, limits: &Limits) -> WasiCtx {
             log: Arc::clone(&log),
             stderr: false,
         })
-        .stderr(Output { log, stderr: true })
+        .stderr(Output {
+            log: Arc::clone(&log),
+            stderr: true,
+        })
         .wall_clock(CoarseWallClock)
         .monotonic_clock(CoarseMonotonicClock {
             start: Instant::now(),
@@ -140,7 +170,10 @@ pub fn context(call: CallRef, limits: &Limits) -> WasiCtx {
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false);
-    builder.build()
+    Context {
+        ctx: builder.build(),
+        log,
+    }
 }
 
 const RESOLUTION: Duration = Duration::from_millis(1);
@@ -241,7 +274,7 @@ impl OutputStream for Output {
 
 /// Both outputs of a call: counted together, sent line by line.
 struct Log {
-    call: CallRef,
+    call: Option<CallRef>,
     left: u64,
     limit: u64,
     out: Vec<u8>,
@@ -249,7 +282,7 @@ struct Log {
 }
 
 impl Log {
-    fn new(call: CallRef, limit: u64) -> Log {
+    fn new(call: Option<CallRef>, limit: u64) -> Log {
         Log {
             call,
             left: limit,
@@ -308,7 +341,8 @@ impl Drop for Log {
     }
 }
 
-fn send(call: CallRef, stderr: bool, line: &[u8]) {
+fn send(call: Option<CallRef>, stderr: bool, line: &[u8]) {
+    let Some(call) = call else { return };
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let flags = if stderr { ATOLL_FLAG_STDERR } else { 0 };
     if line.is_empty() {

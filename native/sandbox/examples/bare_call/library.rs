@@ -117,6 +117,13 @@ pub struct Library {
     table: AtollEngine,
     context: *mut c_void,
     handle: u32,
+    kept_handle: u32,
+}
+
+/// The engine's handle of a function in an answer.
+fn handle(function: &serde_json::Value) -> Result<u32, Box<dyn Error>> {
+    let target = function["target"].as_u64().ok_or("no target")?;
+    Ok(TARGETS.lock().unwrap_or_else(|e| e.into_inner())[target as usize])
 }
 
 impl Library {
@@ -150,39 +157,50 @@ impl Library {
             table,
             context,
             handle: 0,
+            kept_handle: 0,
         };
         *BLOB.lock().unwrap_or_else(|e| e.into_inner()) = Some(component.to_vec());
-        let (sender, receiver) = mpsc::channel();
-        *CONTROL.lock().unwrap_or_else(|e| e.into_inner()) = Some(sender);
-        let load = r#"{"op":"load","id":"bench","blob":1}"#;
-        let mut state = ptr::null_mut();
-        let request = library.request(ATOLL_KIND_CONTROL, ATOLL_FLAG_JSON, load.as_bytes());
-        // SAFETY: the request and its payload outlive the reply, which is awaited below.
-        unsafe {
-            (library.table.call_start)(library.context, ptr::null_mut(), &request, &mut state)
-        };
-        let (status, bytes) = receiver.recv_timeout(Duration::from_secs(120))?;
-        let json: serde_json::Value = serde_json::from_slice(&bytes)?;
-        if status != ATOLL_OK {
-            return Err(json.to_string().into());
-        }
-        let functions = json["functions"].as_array().ok_or("no functions")?;
-        let function = functions
+        let loaded = library.control(r#"{"op":"load","id":"bench","blob":1}"#)?;
+        let functions = loaded["functions"].as_array().ok_or("no functions")?;
+        let place = functions
             .iter()
-            .find(|f| f["name"] == export)
+            .position(|f| f["name"] == export)
             .ok_or("no such function")?;
-        let target = function["target"].as_u64().ok_or("no target")?;
-        library.handle = TARGETS.lock().unwrap_or_else(|e| e.into_inner())[target as usize];
+        library.handle = handle(&functions[place])?;
+        let request = format!(
+            "{{\"op\":\"instantiate\",\"component\":{}}}",
+            loaded["component"]
+        );
+        let kept = library.control(&request)?;
+        library.kept_handle = handle(&kept["functions"][place])?;
         Ok(library)
     }
 
-    fn request(&self, kind: u8, flags: u16, payload: &[u8]) -> AtollRequest {
+    /// A CONTROL request and its answer.
+    fn control(&self, text: &str) -> Result<serde_json::Value, Box<dyn Error>> {
+        let (sender, receiver) = mpsc::channel();
+        *CONTROL.lock().unwrap_or_else(|e| e.into_inner()) = Some(sender);
+        let mut state = ptr::null_mut();
+        let request = self.request(ATOLL_KIND_CONTROL, ATOLL_FLAG_JSON, 0, text.as_bytes());
+        // SAFETY: the request and its payload outlive the reply, which is awaited below.
+        unsafe { (self.table.call_start)(self.context, ptr::null_mut(), &request, &mut state) };
+        let (status, bytes) = receiver.recv_timeout(Duration::from_secs(120))?;
+        // SAFETY: the reply has come; nothing uses the state any more.
+        unsafe { (self.table.state_free)(self.context, state) };
+        let json: serde_json::Value = serde_json::from_slice(&bytes)?;
+        match status {
+            ATOLL_OK => Ok(json),
+            _ => Err(json.to_string().into()),
+        }
+    }
+
+    fn request(&self, kind: u8, flags: u16, handle: u32, payload: &[u8]) -> AtollRequest {
         AtollRequest {
             payload: payload.as_ptr(),
             deadline_ns: u64::MAX / 2,
             request_id: 1,
             payload_length: payload.len() as u32,
-            handle: self.handle,
+            handle,
             kind: u32::from(kind),
             flags: u32::from(flags),
             ticket: 1,
@@ -190,9 +208,11 @@ impl Library {
         }
     }
 
-    /// One raw call; the length of its result, and whether it ended inline.
-    pub fn call(&self, payload: &[u8]) -> Result<(usize, bool), Box<dyn Error>> {
-        let request = self.request(ATOLL_KIND_CALL, 0, payload);
+    /// One raw call, in a fresh instance or in the one that is kept; the length of its result, and
+    /// whether it ended inline.
+    pub fn call(&self, payload: &[u8], warm: bool) -> Result<(usize, bool), Box<dyn Error>> {
+        let handle = if warm { self.kept_handle } else { self.handle };
+        let request = self.request(ATOLL_KIND_CALL, 0, handle, payload);
         let call = Call {
             status: AtomicU32::new(u32::MAX),
             length: AtomicU32::new(0),

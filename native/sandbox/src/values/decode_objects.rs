@@ -28,7 +28,7 @@ pub(super) fn arguments(
     shapes: &[Shape],
     json: &[u8],
 ) -> Result<Vec<Val>, ArgumentError> {
-    let trace = Trace::new();
+    let trace = Trace::new(json.len());
     let mut text = serde_json::Deserializer::from_slice(json);
     let visitor = Arguments {
         names,

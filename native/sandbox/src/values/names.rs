@@ -4,7 +4,10 @@
 const LINEAR_MAX: usize = 8;
 
 /// Longest name that is compared for likeness, in bytes.
-const NEAREST_LENGTH_MAX: usize = 100;
+const NEAREST_LENGTH_MAX: usize = 40;
+
+/// Largest set that is searched for a name that is near: the search holds the caller's thread.
+const NEAREST_NAMES_MAX: usize = 256;
 
 /// Names in the order of their declaration.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ impl Names {
     /// The name that `name` is most likely meant to be, if one is near: at most a third of the
     /// longer one may differ. Case and the separators `-`, `_` do not count.
     pub(super) fn nearest(&self, name: &str) -> Option<&str> {
-        if name.len() > NEAREST_LENGTH_MAX {
+        if name.len() > NEAREST_LENGTH_MAX || self.names.len() > NEAREST_NAMES_MAX {
             return None;
         }
         let wanted = plain(name);

@@ -18,6 +18,10 @@ const QUOTE_MAX: usize = 64;
 /// Text grows when it becomes values: a character of base64 to 24 bytes, and the two bytes of `{}` to as
 /// many fields as a record has options, which would be kilobytes.
 pub(super) const VALUES_MAX: usize = 128 << 20;
+/// What any text may become, and how much more each byte of it allows: a kilobyte of arguments must
+/// not hold the caller's thread for as long as a megabyte does.
+const VALUES_BASE: usize = 1 << 20;
+const VALUES_PER_BYTE: usize = 256;
 
 enum Step {
     Name(String),
@@ -38,10 +42,12 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    pub(super) fn new() -> Trace {
+    /// For a text of `length` bytes.
+    pub(super) fn new(length: usize) -> Trace {
+        let room = VALUES_BASE.saturating_add(length.saturating_mul(VALUES_PER_BYTE));
         Trace {
             failure: Cell::new(None),
-            room: Cell::new(VALUES_MAX),
+            room: Cell::new(room.min(VALUES_MAX)),
         }
     }
 
@@ -63,7 +69,7 @@ impl Trace {
 
     #[cold]
     fn exhausted<E: de::Error>(&self, shape: &Shape) -> E {
-        let message = format!("the arguments take more than {} MiB", VALUES_MAX >> 20);
+        let message = "the arguments take too much memory for their length".to_owned();
         self.fail(shape.name(), message)
     }
 

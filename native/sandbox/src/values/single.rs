@@ -20,7 +20,7 @@ pub(super) fn parse_single<'a>(
     let Some(kind) = signature.single_param() else {
         return Err(not_single());
     };
-    let trace = Trace::new();
+    let trace = Trace::new(json.len());
     scratch.clear();
     let mut text = serde_json::Deserializer::from_slice(json);
     let visitor = Argument {

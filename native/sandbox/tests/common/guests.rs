@@ -39,6 +39,19 @@ pub fn spin() -> String {
     run("(loop $l (br $l))")
 }
 
+/// Uses time: `busy: func(turns: u32)`.
+pub fn busy() -> String {
+    r#"(component
+  (core module $m
+    (func (export "busy") (param $turns i32)
+      (loop $l
+        (local.set $turns (i32.sub (local.get $turns) (i32.const 1)))
+        (br_if $l (local.get $turns)))))
+  (core instance $i (instantiate $m))
+  (func (export "busy") (param "turns" u32) (canon lift (core func $i "busy"))))"#
+        .into()
+}
+
 /// Recurses until the stack is used up.
 pub fn recurse() -> String {
     run("(call $down)) (func $down (call $down) (call $down)")
@@ -101,6 +114,16 @@ pub fn echo() -> String {
 
 /// Waits on the monotonic clock: `wait: func(ns: u64)`.
 pub fn wait() -> String {
+    waiting(
+        r#"(func (export "wait") (param $ns i64)
+    (call $block (call $subscribe (local.get $ns))))"#,
+        "",
+    )
+}
+
+/// A component that can wait; `core` goes inside of its module and exports `wait`, `exports` are
+/// more of the component's own.
+fn waiting(core: &str, exports: &str) -> String {
     format!(
         r#"(component
   (import "wasi:io/poll@0.2.0" (instance $poll
@@ -117,13 +140,49 @@ pub fn wait() -> String {
   (core instance $i (instantiate $m (with "host" (instance
     (export "subscribe" (func $subscribe))
     (export "block" (func $block))))))
-  (func (export "wait") (param "ns" u64) (canon lift (core func $i "wait"))))"#,
+  (func (export "wait") (param "ns" u64) (canon lift (core func $i "wait")))
+  {exports})"#,
         module(
             r#"(import "host" "subscribe" (func $subscribe (param i64) (result i32)))
   (import "host" "block" (func $block (param i32)))"#,
-            r#"(func (export "wait") (param $ns i64)
-    (call $block (call $subscribe (local.get $ns))))"#
+            core
         )
+    )
+}
+
+/// Remembers: `next: func() -> u32` (1 in a fresh instance), `grow: func(pages: u32) -> u32` (pages
+/// before), `trap: func()`, `spin: func()`, `wait: func(ns: u64)`,
+/// `repeat: func(n: u32) -> string`; `start` is the code of its start function.
+pub fn stateful(start: &str) -> String {
+    let core = format!(
+        r#"(global $calls (mut i32) (i32.const 0))
+  (func $count (global.set $calls (i32.add (global.get $calls) (i32.const 1))))
+  (func (export "next") (result i32) (call $count) (global.get $calls))
+  (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+  (func (export "trap") unreachable)
+  (func (export "spin") (loop $l (br $l)))
+  (func (export "wait") (param $ns i64)
+    (call $count)
+    (call $block (call $subscribe (local.get $ns))))
+  (func (export "repeat") (param $n i32) (result i32)
+    (local $at i32)
+    (local.set $at (call $realloc (i32.const 0) (i32.const 0) (i32.const 1) (local.get $n)))
+    (memory.fill (local.get $at) (i32.const 97) (local.get $n))
+    (i32.store (i32.const 16) (local.get $at))
+    (i32.store (i32.const 20) (local.get $n))
+    (i32.const 16))
+  (func $start {start})
+  (start $start)"#
+    );
+    waiting(
+        &core,
+        r#"(alias core export $i "memory" (core memory $memory))
+  (func (export "next") (result u32) (canon lift (core func $i "next")))
+  (func (export "grow") (param "pages" u32) (result u32) (canon lift (core func $i "grow")))
+  (func (export "trap") (canon lift (core func $i "trap")))
+  (func (export "spin") (canon lift (core func $i "spin")))
+  (func (export "repeat") (param "n" u32) (result string)
+    (canon lift (core func $i "repeat") (memory $memory)))"#,
     )
 }
 

@@ -141,6 +141,23 @@ impl Rig {
         self.load(&wat::parse_str(wat).unwrap(), limits)
     }
 
+    /// An instance of a loaded component; its functions have the component's names.
+    pub fn instantiate(&self, component: &Loaded) -> Loaded {
+        let reply = self.try_instantiate(component.number());
+        assert_eq!(reply.status, ATOLL_OK, "{}", reply.text());
+        let mut json = reply.json();
+        let functions = component.json["functions"].as_array().unwrap();
+        assert_eq!(json["functions"].as_array().unwrap().len(), functions.len());
+        for (at, function) in functions.iter().enumerate() {
+            json["functions"][at]["name"] = function["name"].clone();
+        }
+        Loaded { json }
+    }
+
+    pub fn try_instantiate(&self, component: u64) -> Reply {
+        self.control(&json!({ "op": "instantiate", "component": component }))
+    }
+
     pub fn start(&self, handle: u32, payload: &[u8], ask: &Ask) -> Started<'_> {
         let payload = payload.to_vec();
         let now = monotonic_ns();
@@ -255,6 +272,10 @@ impl Loaded {
 
     pub fn number(&self) -> u64 {
         self.json["component"].as_u64().unwrap()
+    }
+
+    pub fn instance(&self) -> u64 {
+        self.json["instance"].as_u64().unwrap()
     }
 }
 
