@@ -3,7 +3,7 @@
 //! Owns: what a loaded component is and the table of its exports. It must not know how a call of
 //! one is run.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ use crate::exports::Callee;
 use crate::host::{self, Host};
 use crate::instance::Data;
 use crate::limits::Limits;
+use crate::meter::Held;
 use crate::values::Signature;
 use crate::wasi;
 use crate::wit::{self, Description};
@@ -34,6 +35,7 @@ pub struct Plugin {
     group: u32,
     limits: RwLock<Limits>,
     overran_until_ms: AtomicU64,
+    suspected: AtomicBool,
     ended: Mutex<Option<oneshot::Sender<()>>>,
 }
 
@@ -55,11 +57,23 @@ impl Plugin {
             .fetch_max(now_ms + OVERRAN_MS, Ordering::Relaxed);
     }
 
-    /// Notes that a call held its caller's thread for so long; for a hundred times as long the
-    /// plugin starts on the workers.
-    pub fn held(&self, now_ms: u64, ms: u64) {
-        let until = now_ms + ms.saturating_mul(100).max(OVERRAN_MS);
-        self.overran_until_ms.fetch_max(until, Ordering::Relaxed);
+    /// Notes how long a call held its caller's thread; after a long one the plugin starts on the
+    /// workers for a hundred times as long.
+    pub fn held(&self, now_ms: u64, held: Held) {
+        if let Held::Long(ms) = held {
+            let until = now_ms + ms.saturating_mul(100).max(OVERRAN_MS);
+            self.overran_until_ms.fetch_max(until, Ordering::Relaxed);
+        }
+        let suspected = !matches!(held, Held::Shortly);
+        // Nearly always it is as it was, and reading is cheaper than writing.
+        if self.suspected.load(Ordering::Relaxed) != suspected {
+            self.suspected.store(suspected, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the last call seemed to hold its caller's thread.
+    pub fn suspected(&self) -> bool {
+        self.suspected.load(Ordering::Relaxed)
     }
 
     /// Whether a call did so lately.
@@ -214,6 +228,7 @@ pub fn load(
         group,
         limits: RwLock::new(limits),
         overran_until_ms: AtomicU64::new(0),
+        suspected: AtomicBool::new(false),
         ended: Mutex::new(None),
     });
     let mut exports = kinds;

@@ -88,10 +88,8 @@ pub fn start(
     };
     let mut future = future;
     if inline {
-        let polled = poll_inline(engine, future.as_mut());
-        if let Some(ms) = meter::held_ms() {
-            plugin.held(engine.clock().now_ms(), ms);
-        }
+        let polled = poll_inline(engine, future.as_mut(), plugin.suspected());
+        plugin.held(engine.clock().now_ms(), meter::held());
         match polled {
             Inline::Done(outcome) => {
                 drop(future);
@@ -210,11 +208,12 @@ fn panicked(kept: Option<&Kept>) -> Outcome {
 fn poll_inline(
     engine: &Engine,
     mut future: Pin<&mut (dyn Future<Output = Outcome> + Send)>,
+    suspected: bool,
 ) -> Inline {
     let _entered = engine.runtime().enter();
     WAKER.with(|(flag, waker)| {
         let mut context = Context::from_waker(waker);
-        meter::begin_inline();
+        meter::begin_inline(suspected);
         for _ in 0..INLINE_POLLS {
             flag.set.store(false, Ordering::Relaxed);
             match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
@@ -284,7 +283,7 @@ mod tests {
     fn a_panic_on_the_callers_thread_is_caught() {
         let owner = owner();
         let mut future: CallFuture = Box::pin(async { panic!("inline") });
-        let polled = poll_inline(&owner.engine, future.as_mut());
+        let polled = poll_inline(&owner.engine, future.as_mut(), false);
         assert!(matches!(polled, Inline::Panicked));
         owner.close();
     }
@@ -303,7 +302,7 @@ mod tests {
             }
         }));
         assert!(matches!(
-            poll_inline(&owner.engine, future.as_mut()),
+            poll_inline(&owner.engine, future.as_mut(), false),
             Inline::Waits
         ));
         owner.close();

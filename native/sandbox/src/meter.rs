@@ -24,9 +24,10 @@ const INLINE_HELD_NS: u64 = 3_000_000;
 const INLINE_TICK_NS: u64 = 1_000_000;
 
 struct Meter {
-    /// Thread CPU time at the beginning of an inline poll, and the clock.
-    began_cpu_ns: Cell<u64>,
+    /// The clock at the beginning of an inline poll.
     began_ns: Cell<u64>,
+    /// Thread CPU time then; 0: not looked at.
+    began_cpu_ns: Cell<u64>,
     worker: Cell<bool>,
     /// The guest shall not go on on this thread.
     overran: Cell<bool>,
@@ -41,8 +42,8 @@ struct Meter {
 thread_local! {
     static METER: Meter = const {
         Meter {
-            began_cpu_ns: Cell::new(0),
             began_ns: Cell::new(0),
+            began_cpu_ns: Cell::new(0),
             worker: Cell::new(false),
             overran: Cell::new(false),
             seen_at_ns: Cell::new(0),
@@ -53,11 +54,13 @@ thread_local! {
     };
 }
 
-/// Before the polls on the caller's thread.
-pub fn begin_inline() {
+/// Before the polls on the caller's thread. Looking at the thread's CPU time is a system call, so
+/// that is done only for a plugin that is suspected of holding the thread.
+pub fn begin_inline(suspected: bool) {
     METER.with(|m| {
-        m.began_cpu_ns.set(thread_cpu_ns());
         m.began_ns.set(monotonic_ns());
+        m.began_cpu_ns
+            .set(if suspected { thread_cpu_ns() } else { 0 });
         m.worker.set(false);
         m.overran.set(false);
         m.seen_at_ns.set(0);
@@ -70,15 +73,30 @@ pub fn charged_inline() -> u64 {
     METER.with(|m| m.used_ns.get())
 }
 
-/// CPU milliseconds of the inline polls that just ended, if they held the caller's thread too long:
-/// bulk instructions and the copying of arguments and results are not interrupted by an epoch.
-pub fn held_ms() -> Option<u64> {
+/// What the inline polls that just ended did to the caller's thread.
+pub enum Held {
+    /// Nothing to speak of.
+    Shortly,
+    /// Long by the clock. The thread may not have run all the time: the next call tells.
+    Perhaps,
+    /// For so many milliseconds of CPU time: bulk instructions and the copying of arguments and
+    /// results are not interrupted by an epoch.
+    Long(u64),
+}
+
+/// How long the inline polls that just ended held the caller's thread.
+pub fn held() -> Held {
     METER.with(|m| {
         if monotonic_ns().saturating_sub(m.began_ns.get()) < INLINE_HELD_NS {
-            return None;
+            return Held::Shortly;
         }
-        let cpu_ns = thread_cpu_ns().saturating_sub(m.began_cpu_ns.get());
-        (cpu_ns >= INLINE_HELD_NS).then_some(cpu_ns / 1_000_000)
+        if m.began_cpu_ns.get() == 0 {
+            return Held::Perhaps;
+        }
+        match thread_cpu_ns().saturating_sub(m.began_cpu_ns.get()) {
+            cpu_ns if cpu_ns < INLINE_HELD_NS => Held::Shortly,
+            cpu_ns => Held::Long(cpu_ns / 1_000_000),
+        }
     })
 }
 
@@ -174,7 +192,7 @@ mod tests {
 
     #[test]
     fn an_inline_poll_yields_once_it_has_used_cpu_time() {
-        begin_inline();
+        begin_inline(false);
         assert_eq!(charged_inline(), 0);
         assert!(matches!(on_epoch(), Ok(UpdateDeadline::Continue(1))));
         assert!(!overran());

@@ -299,3 +299,46 @@ fn a20_an_exhausted_pool_is_overloaded_and_recovers() {
         ATOLL_OK
     );
 }
+
+#[test]
+fn a29_a_guest_whose_bulk_work_holds_the_thread_goes_to_the_workers() {
+    let rig = Rig::new();
+    // One instruction that no epoch interrupts.
+    let fill = rig.load_wat(
+        &guests::run(
+            "(drop (memory.grow (i32.const 960)))
+             (memory.fill (i32.const 65536) (i32.const 1) (i32.const 62914560))",
+        ),
+        json!({}),
+    );
+    // The first call raises the suspicion, the second one proves it, the third is kept away.
+    let statuses: Vec<u32> = (0..6)
+        .map(|_| {
+            let started = rig.start(handle(fill.target("run")), b"", &Ask::default());
+            let status = started.status;
+            assert_eq!(started.wait().status, ATOLL_OK);
+            status
+        })
+        .collect();
+    assert!(statuses.contains(&ATOLL_PENDING), "{statuses:?}");
+}
+
+#[test]
+fn a18_a_growth_that_overflows_takes_nothing_back() {
+    let rig = Rig::new();
+    let table = rig.load_wat(
+        r#"(component
+  (core module $m
+    (table $t i64 0 funcref)
+    (func (export "run")
+      (loop $l
+        (drop (table.grow $t (ref.null func) (i64.const 900)))
+        (drop (table.grow $t (ref.null func) (i64.const -1)))
+        (br_if $l (i64.lt_u (table.size $t) (i64.const 100000))))))
+  (core instance $i (instantiate $m))
+  (func (export "run") (canon lift (core func $i "run"))))"#,
+        json!({ "tableElements": 1000 }),
+    );
+    let reply = rig.call(table.target("run"), b"");
+    assert_limit(&reply, "tables", 1000, "limits.tableElements");
+}
