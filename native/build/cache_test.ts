@@ -8,9 +8,8 @@ import {
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { test } from "../../tests/harness.ts";
 import {
   cacheFolder,
