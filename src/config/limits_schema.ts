@@ -43,7 +43,11 @@ const entries = {
   ),
   logBytes: count(0, "Standard output and standard error together, in bytes a call."),
   tableElements: count(0, "Elements of all tables of the instance.", 10_000_000),
-  instances: count(1, "Core instances of one component instance.", 10_000),
+  instances: count(
+    1,
+    "Core instances of one component instance; as many memories, twice as many tables.",
+    10_000,
+  ),
   resources: count(0, "Resource handles that the guest may hold.", 1_000_000),
   fieldBytes: count(0, "HTTP header fields of one message, names and values, in bytes."),
   concurrency: count(1, "Calls of one plugin that run at once.", 100_000),

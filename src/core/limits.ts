@@ -17,7 +17,7 @@ export interface Limits {
   readonly logBytes: number;
   /** Elements of all tables of the instance. */
   readonly tableElements: number;
-  /** Core instances of one component instance. */
+  /** Core instances of one component instance; as many memories, twice as many tables. */
   readonly instances: number;
   /** Resource handles the guest may hold. */
   readonly resources: number;

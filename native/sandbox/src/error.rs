@@ -169,7 +169,8 @@ fn exceeded(error: &Error) -> Option<LimitKind> {
         Some(LimitKind::Resources)
     } else if text == "total size of fields exceeds limit" {
         Some(LimitKind::Fields)
-    } else if text.starts_with("resource limit exceeded: instance count") {
+    } else if text.starts_with("resource limit exceeded: ") {
+        // Instance, memory and table count: all three follow the one limit.
         Some(LimitKind::Instances)
     } else {
         None

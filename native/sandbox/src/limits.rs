@@ -14,10 +14,6 @@ use crate::abi::AtollGroupLimits;
 /// Bytes of wasm stack of a call. Fixed for the engine.
 pub const STACK_BYTES: usize = 512 * 1024;
 
-/// Memories and tables of one component instance. Fixed for the engine: its pool has so many for all.
-const MEMORIES_MAX: usize = 8;
-const TABLES_MAX: usize = 32;
-
 /// Limits of one plugin, each summed over everything one call makes the host hold.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -276,13 +272,14 @@ impl ResourceLimiter for Budget {
         usize::try_from(self.limits.instances).unwrap_or(usize::MAX)
     }
 
-    // Slots of the pool that all plugins share.
+    // Memories and tables are slots of the pool that all plugins share: as many as core instances
+    // have use for, a module's own table and the adapter's counted.
     fn memories(&self) -> usize {
-        MEMORIES_MAX
+        self.instances()
     }
 
     fn tables(&self) -> usize {
-        TABLES_MAX
+        self.instances().saturating_mul(2)
     }
 }
 
