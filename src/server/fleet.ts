@@ -92,7 +92,7 @@ export class Fleet {
         config,
         onProgress: show,
         signal: stopping,
-        onLog: (id, line) => this.#guestLog(id, line),
+        ...this.#guestLogs(),
       });
       try {
         registry.add(plugin);
@@ -126,7 +126,7 @@ export class Fleet {
         sandbox,
         plugin,
         bytes,
-        (id, line) => this.#guestLog(id, line),
+        this.#guestLogs().onLog,
       );
       const old = plugin.swap(component);
       announce(pluginLine(plugin));
@@ -138,6 +138,12 @@ export class Fleet {
       log.warn(`plugin "${plugin.id}" stays on the ${plugin.component.engine} engine`, { error });
       return false;
     }
+  }
+
+  /** No listener where nothing would be written: a guest's flood then costs the host nothing. */
+  #guestLogs(): { onLog?: (plugin: string, line: GuestLog) => void } {
+    if (!this.#options.log.enabled("warn")) return {};
+    return { onLog: (plugin, line) => this.#guestLog(plugin, line) };
   }
 
   #guestLog(plugin: string, line: GuestLog): void {
