@@ -338,7 +338,7 @@ atoll_status_t atoll__host_event(
     void *handle, uint32_t kind, uint32_t flags, const uint8_t *bytes, uint32_t length);
 void atoll__host_chunk_free(void *handle, uint32_t chunk);
 
-/* ---- warden.c, library.c, error.c --------------------------------------------------------- */
+/* ---- warden.c, library.c, thread.c, error.c ------------------------------------------------- */
 
 atoll_status_t atoll__warden_start(void);
 void atoll__warden_stop(void);
@@ -364,7 +364,15 @@ typedef struct atoll__thread {
     char buffer[512];
 } atoll__thread_t;
 
-atoll__thread_t *atoll__thread(void);
+extern _Thread_local atoll__thread_t *atoll__thread_state;
+atoll__thread_t *atoll__thread_make(void);
+
+/* This thread's state; NULL: out of memory. */
+static inline atoll__thread_t *atoll__thread(void) {
+    atoll__thread_t *thread = atoll__thread_state;
+    return thread != NULL ? thread : atoll__thread_make();
+}
+
 /* Keeps a message for atoll_error_text and returns the status. */
 atoll_status_t atoll__fail(atoll_status_t status, const char *fixed);
 __attribute__((format(printf, 2, 3))) atoll_status_t atoll__failf(

@@ -1,0 +1,37 @@
+/* What belongs to a thread that uses the library.
+ *
+ * Owns: the library's only thread-local pointer, and what happens when a thread ends. Must not know
+ * what its parts are for. */
+#include <stdlib.h>
+
+#include "internal.h"
+
+/* One pointer: libraries that are loaded late share a small surplus of static TLS. */
+_Thread_local atoll__thread_t *atoll__thread_state;
+static pthread_key_t thread_key;
+static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
+
+/* A worker isolate that is terminated never closes what it opened; its thread's end does. */
+static void thread_ended(void *argument) {
+    atoll__thread_t *thread = argument;
+    atoll__thread_state = NULL;
+    if (thread->opens > 0) {
+        /* Not all of its clients have a wake socket that hangs up with it. */
+        atoll__clients_orphan(thread);
+        atoll__library_abandon(thread->opens);
+    }
+    free(thread);
+}
+
+static void thread_key_make(void) {
+    (void)pthread_key_create(&thread_key, thread_ended);
+}
+
+atoll__thread_t *atoll__thread_make(void) {
+    atoll__thread_t *thread = calloc(1, sizeof *thread);
+    if (thread == NULL) return NULL;
+    (void)pthread_once(&thread_once, thread_key_make);
+    (void)pthread_setspecific(thread_key, thread);
+    atoll__thread_state = thread;
+    return thread;
+}
