@@ -34,7 +34,7 @@ function testFiles(): string[] {
 
 function walk(folder: string, visit: (path: string) => void): void {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (["target", "node_modules", "build"].includes(entry.name)) continue;
+    if (["target", "node_modules"].includes(entry.name)) continue;
     const path = join(folder, entry.name);
     if (entry.isDirectory()) walk(path, visit);
     else visit(path);
