@@ -21,6 +21,12 @@ export const EVENT_BYTES = 32;
 /** Most events one atoll_reap() writes. */
 export const EVENTS_MAX = 255;
 
+/**
+ * What atoll_reap() returns when another thread is using the client: nothing was reaped and
+ * nothing armed, so reap again later.
+ */
+export const REAP_BUSY = 4294967295;
+
 /** Body chunks in flight in one direction of one call before credit is needed. */
 export const STREAM_WINDOW = 4;
 
@@ -264,7 +270,7 @@ export const STATS = {
   calls_queued: 16,
   /** u64: Calls answered OVERLOADED. */
   calls_refused: 24,
-  /** u32: Tickets in use. */
+  /** u32: Calls that are not over and outlived the atoll_submit that made them. */
   calls_in_flight: 32,
   /** u32: Clients open. */
   clients: 36,

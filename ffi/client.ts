@@ -229,6 +229,22 @@ export class NativeClient implements ChunkSender {
     return JSON.parse(reply.text || "{}") as Record<string, unknown>;
   }
 
+  /** A control request about bytes, which it names as its `blob`. */
+  async controlBytes(
+    engine: number,
+    request: Readonly<Record<string, unknown>>,
+    bytes: Uint8Array,
+  ): Promise<Record<string, unknown>> {
+    const blob = this.putBlob(bytes);
+    try {
+      return await this.control(engine, { ...request, blob });
+    } catch (error) {
+      // A request that was refused has left them behind; an engine that took them frees them.
+      this.#library.symbols.atoll_blob_drop(this.#client, blob);
+      throw error;
+    }
+  }
+
   /** Sends a control request as it is; how it went is in the reply's status. */
   async controlText(engine: number, text: string, options = NO_OPTIONS): Promise<Reply> {
     return await this.#sendText(KIND.CONTROL, engine, text, options);

@@ -4,7 +4,7 @@
  * Owns: reaping, who waits for which ticket, log listeners, whether the process is kept alive. Must
  * not know how frames are written. Every ticket is completed once, by its REPLY event.
  */
-import { EVENT, EVENT_BYTES, EVENTS_MAX, FLAG, KIND, STATUS } from "./abi.gen.ts";
+import { EVENT, EVENT_BYTES, EVENTS_MAX, FLAG, KIND, REAP_BUSY, STATUS } from "./abi.gen.ts";
 import type { ClientMemory, Slot, SlotCache } from "./arena.ts";
 import type { WakeSource } from "./completion.ts";
 import { NativeError } from "./errors.ts";
@@ -142,6 +142,11 @@ export class EventReader {
         if (this.#stopped) return;
         this.#reapAgain = false;
         count = this.#symbols.atoll_reap(this.#client);
+        if (count === REAP_BUSY) {
+          // Another thread misuses this client. Nothing is armed, so nobody would say when to reap.
+          setTimeout(() => this.reap(), 1);
+          return;
+        }
         this.#memory.loadReaped(count);
         for (let i = 0; i < count; i++) this.#take(i * EVENT_WORDS);
         // Fewer than the most: the library has armed the wake before it returned.

@@ -100,10 +100,10 @@ export class Engine {
    * @throws NativeError component: not a component, or it imports what is not there
    */
   async load(bytes: Uint8Array, options: LoadOptions = {}): Promise<Component> {
-    const blob = this.client.putBlob(bytes);
     const id = options.id ?? "component";
     const limits = options.limits ?? {};
-    const reply = await this.client.control(this.number, { op: "load", id, blob, limits });
+    const request = { op: "load", id, limits };
+    const reply = await this.client.controlBytes(this.number, request, bytes);
     return new Component(this.client, this.number, reply as unknown as LoadReply, options.onLog);
   }
 

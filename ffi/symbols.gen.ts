@@ -6,8 +6,8 @@ export const DENO_SYMBOLS = {
   atoll_abi_version: { parameters: [], result: "u32" },
   /**
    * Opens the library for this isolate and counts it. config is `key=value` lines: arena_bytes,
-   * calls_max, runtime_dir; only the first open of a process reads it. Errors: IO, NO_MEMORY,
-   * INVALID_ARGUMENT.
+   * calls_max, runtime_dir; arena_bytes and calls_max are read by the first open of a process,
+   * runtime_dir by each that starts the library. Errors: IO, NO_MEMORY, INVALID_ARGUMENT.
    */
   atoll_open: { parameters: ["buffer", "u32", "buffer"], result: "u32" },
   /**
@@ -30,6 +30,8 @@ export const DENO_SYMBOLS = {
    * takes it once. Dropped with the client.
    */
   atoll_blob_put: { parameters: ["u32", "buffer", "u32", "buffer"], result: "u32" },
+  /** Frees a blob whose CONTROL request was refused. NOT_FOUND when an engine has taken it. */
+  atoll_blob_drop: { parameters: ["u32", "u32"], result: "u32" },
   /** A client for this isolate: its own area, completion ring and wake socket. */
   atoll_client_open: { parameters: ["buffer"], result: "u32" },
   /**
@@ -60,7 +62,8 @@ export const DENO_SYMBOLS = {
   atoll_submit: { parameters: ["u32", "u32"], result: "u32" },
   /**
    * Writes up to ATOLL_EVENTS_MAX events to the client's area from byte 64 on and returns how
-   * many. Call until it returns less than the most; it then has armed the wake.
+   * many. Call until it returns less than the most; it then has armed the wake. ATOLL_REAP_BUSY
+   * when another thread is using the client.
    */
   atoll_reap: { parameters: ["u32"], result: "u32" },
   /**
@@ -97,6 +100,7 @@ export const BUN_SYMBOLS = {
   atoll_error_text: { args: ["buffer", "u32"], returns: "u32" },
   atoll_engine_load: { args: ["buffer", "u32", "buffer", "u32", "buffer"], returns: "u32" },
   atoll_blob_put: { args: ["u32", "buffer", "u32", "buffer"], returns: "u32" },
+  atoll_blob_drop: { args: ["u32", "u32"], returns: "u32" },
   atoll_client_open: { args: ["buffer"], returns: "u32" },
   atoll_client_attach: { args: ["u32"], returns: "u32" },
   atoll_client_close: { args: ["u32"], returns: "u32" },

@@ -103,9 +103,9 @@ class WasmtimeSandbox implements NativeSandbox {
 
   async load(spec: ComponentSpec): Promise<LoadedComponent> {
     try {
-      const blob = this.client.putBlob(spec.bytes);
       const { id, limits } = spec;
-      const reply = await this.client.control(this.engine, { op: "load", id, blob, limits });
+      const request = { op: "load", id, limits };
+      const reply = await this.client.controlBytes(this.engine, request, spec.bytes);
       return new WasmtimeComponent(
         this.client,
         this.engine,

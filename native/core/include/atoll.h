@@ -41,6 +41,10 @@ extern "C" {
 /* Most events one atoll_reap() writes. */
 #define ATOLL_EVENTS_MAX 255u
 
+/* What atoll_reap() returns when another thread is using the client: nothing was reaped and
+ * nothing armed, so reap again later. */
+#define ATOLL_REAP_BUSY 4294967295u
+
 /* Body chunks in flight in one direction of one call before credit is needed. */
 #define ATOLL_STREAM_WINDOW 4u
 
@@ -262,7 +266,7 @@ typedef struct atoll_stats_t {
     uint64_t calls_queued;
     /* Calls answered OVERLOADED. */
     uint64_t calls_refused;
-    /* Tickets in use. */
+    /* Calls that are not over and outlived the atoll_submit that made them. */
     uint32_t calls_in_flight;
     /* Clients open. */
     uint32_t clients;
@@ -346,8 +350,8 @@ ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, inline_allowed) == 44, "atoll_requ
 ATOLL_EXPORT uint32_t atoll_abi_version(void);
 
 /* Opens the library for this isolate and counts it. config is `key=value` lines: arena_bytes,
- * calls_max, runtime_dir; only the first open of a process reads it. Errors: IO, NO_MEMORY,
- * INVALID_ARGUMENT. */
+ * calls_max, runtime_dir; arena_bytes and calls_max are read by the first open of a process,
+ * runtime_dir by each that starts the library. Errors: IO, NO_MEMORY, INVALID_ARGUMENT. */
 ATOLL_EXPORT atoll_status_t atoll_open(
     const uint8_t *config, uint32_t config_length, atoll_arena_info_t *info);
 
@@ -369,6 +373,9 @@ ATOLL_EXPORT atoll_status_t atoll_engine_load(
  * it once. Dropped with the client. */
 ATOLL_EXPORT atoll_status_t atoll_blob_put(
     uint32_t client, const uint8_t *bytes, uint32_t bytes_length, uint32_t *blob);
+
+/* Frees a blob whose CONTROL request was refused. NOT_FOUND when an engine has taken it. */
+ATOLL_EXPORT atoll_status_t atoll_blob_drop(uint32_t client, uint32_t blob);
 
 /* A client for this isolate: its own area, completion ring and wake socket. */
 ATOLL_EXPORT atoll_status_t atoll_client_open(atoll_client_info_t *info);
@@ -399,8 +406,8 @@ ATOLL_EXPORT uint32_t atoll_slot_bytes(uint32_t client, uint32_t slot);
 ATOLL_EXPORT atoll_status_t atoll_submit(uint32_t client, uint32_t slot);
 
 /* Writes up to ATOLL_EVENTS_MAX events to the client's area from byte 64 on and returns how
- * many. Call until it returns less than the most; it then has armed the wake. Hot: u32 arguments
- * only. */
+ * many. Call until it returns less than the most; it then has armed the wake. ATOLL_REAP_BUSY
+ * when another thread is using the client. Hot: u32 arguments only. */
 ATOLL_EXPORT uint32_t atoll_reap(uint32_t client);
 
 /* Asks for the end of a call; its REPLY still comes, once. NOT_FOUND for a stale ticket, which
@@ -438,7 +445,8 @@ typedef struct atoll_host_t {
     atoll_status_t (*group_add)(const atoll_group_limits_t *limits, uint32_t *group);
     /* Changes its limits. */
     atoll_status_t (*group_set)(uint32_t group, const atoll_group_limits_t *limits);
-    /* After all its targets are removed and its calls have ended. */
+    /* After all its targets are removed: it takes no call any more and is free when the last of
+     * its calls has ended. */
     atoll_status_t (*group_remove)(uint32_t group);
     /* Makes an export callable; the number carries a generation. */
     atoll_status_t (*target_add)(

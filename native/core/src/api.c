@@ -48,6 +48,17 @@ atoll_status_t atoll_blob_put(
     return status;
 }
 
+atoll_status_t atoll_blob_drop(uint32_t client, uint32_t blob) {
+    atoll__client_t *entered;
+    atoll_status_t status = atoll__client_enter(client, &entered);
+    if (status != ATOLL_OK) return status;
+    status = atoll__blob_drop(client, blob);
+    if (status != ATOLL_OK)
+        (void)atoll__fail(status, "Cannot drop blob: no such blob, or an engine has it");
+    atoll__client_leave(entered);
+    return status;
+}
+
 atoll_status_t atoll_client_open(atoll_client_info_t *info) {
     if (info == NULL)
         return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot open client: a pointer is null");
@@ -122,7 +133,10 @@ atoll_status_t atoll_submit(uint32_t client, uint32_t slot) {
 
 uint32_t atoll_reap(uint32_t client) {
     atoll__client_t *entered;
-    if (atoll__client_enter(client, &entered) != ATOLL_OK) return 0;
+    atoll_status_t status = atoll__client_enter(client, &entered);
+    /* Not 0: that would say that the wake is armed. */
+    if (status == ATOLL_INVALID_ARGUMENT) return ATOLL_REAP_BUSY;
+    if (status != ATOLL_OK) return 0;
     uint32_t count = atoll__event_reap(entered);
     atoll__client_leave(entered);
     return count;

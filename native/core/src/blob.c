@@ -55,6 +55,14 @@ atoll_status_t atoll__blob_take(
     return status;
 }
 
+atoll_status_t atoll__blob_drop(uint32_t client, uint32_t number) {
+    uint8_t *bytes;
+    uint64_t length;
+    atoll_status_t status = atoll__blob_take(client, number, &bytes, &length);
+    if (status == ATOLL_OK) atoll__blob_free(bytes, length);
+    return status;
+}
+
 void atoll__blob_free(uint8_t *bytes, uint64_t length) {
     (void)length;
     free(bytes);

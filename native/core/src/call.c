@@ -57,7 +57,6 @@ static uint32_t generation_of(uint32_t ticket) {
     return ticket >> pool.index_bits;
 }
 
-
 atoll__call_t *atoll__call_of(uint32_t ticket) {
     uint32_t index = ticket & ((1u << pool.index_bits) - 1u);
     return index < atomic_load_explicit(&pool.used, memory_order_acquire) ? &pool.calls[index]
@@ -182,7 +181,9 @@ void atoll__call_count(atoll__call_t *call) {
 void atoll__calls_each(uint32_t client, void (*act)(atoll__call_t *call)) {
     uint32_t used = atomic_load(&pool.used);
     for (uint32_t i = 0; i < used; i++) {
-        uint64_t word = atomic_load_explicit(&pool.calls[i].word, memory_order_acquire);
+        /* SYNC POINT: client-dead. Sequentially consistent, behind the client's death; paired with
+         * call-migrate. */
+        uint64_t word = atomic_load_explicit(&pool.calls[i].word, memory_order_seq_cst);
         if ((UNFINISHED & 1u << state_of(word)) == 0) continue;
         uint32_t generation = (uint32_t)(word >> 32);
         atoll__call_t *call = atoll__call_acquire(generation << pool.index_bits | i);

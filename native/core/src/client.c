@@ -18,6 +18,7 @@ _Atomic uint64_t atoll__wakes;
 
 static atoll__client_t *clients;
 static pthread_mutex_t clients_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t openers; /* numbers given to threads; lock */
 /* What reclaimed clients counted. */
 static _Atomic uint64_t gone_inline;
 static _Atomic uint64_t gone_refused;
@@ -33,9 +34,11 @@ atoll__client_t *atoll__client_at(uint32_t index) {
     return &clients[index];
 }
 
-static void client_reset(atoll__client_t *client) {
+/* Needs the lock. */
+static void client_reset(atoll__client_t *client, atoll__thread_t *thread) {
     client->reclaiming = false;
-    client->opener = atoll__thread();
+    if (thread->number == 0) thread->number = ++openers;
+    client->opener = thread->number;
     client->listener = -1;
     client->candidate = -1;
     client->nonce_length = 0;
@@ -81,6 +84,8 @@ static atoll_status_t client_fill(
 }
 
 atoll_status_t atoll__client_new(const char *folder, atoll_client_info_t *info) {
+    atoll__thread_t *thread = atoll__thread();
+    if (thread == NULL) return ATOLL_NO_MEMORY;
     atoll_status_t status = ATOLL_NO_MEMORY;
     (void)pthread_mutex_lock(&clients_lock);
     uint32_t index = 0;
@@ -89,10 +94,9 @@ atoll_status_t atoll__client_new(const char *folder, atoll_client_info_t *info) 
         index++;
     if (index < ATOLL__CLIENTS_MAX) {
         atoll__client_t *client = &clients[index];
-        client->index = index;
         client->generation = client->generation % 0xFFFFFFu + 1u;
         uint32_t number = client->generation << 8 | index;
-        client_reset(client);
+        client_reset(client, thread);
         status = client_fill(client, number, folder, info);
         if (status == ATOLL_OK) {
             atomic_store(&client->number, number);
@@ -192,15 +196,16 @@ void atoll__client_wake(atoll__client_t *client) {
         if (socket < 0 || atomic_exchange(&client->wake_lost, 0) == 0) return;
     }
     atomic_fetch_add_explicit(&atoll__wakes, 1, memory_order_relaxed);
-    (void)atoll__prim_wake(socket);
+    atoll__prim_wake(socket);
 }
 
 bool atoll__client_kill(atoll__client_t *client) {
+    uint32_t number = atomic_load(&client->number);
     uint32_t state = ATOLL__CLIENT_OPEN;
     /* SYNC POINT: client-dead. Before the calls are cancelled; paired with call-migrate, which
      * looks at the state after the call became visible. */
     if (!atomic_compare_exchange_strong(&client->state, &state, ATOLL__CLIENT_DEAD)) return false;
-    atoll__calls_cancel(atomic_load(&client->number));
+    atoll__calls_cancel(number);
     return true;
 }
 
@@ -208,25 +213,40 @@ void atoll__clients_kill_all(void) {
     for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) (void)atoll__client_kill(&clients[i]);
 }
 
-void atoll__clients_orphan(const atoll__thread_t *thread) {
+void atoll__clients_orphan(uint64_t opener) {
     (void)pthread_mutex_lock(&clients_lock);
     for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) {
-        if (clients[i].opener != thread) continue;
-        clients[i].opener = NULL;
+        if (clients[i].opener != opener) continue;
+        clients[i].opener = 0;
         atomic_store(&clients[i].orphaned, 1);
     }
     (void)pthread_mutex_unlock(&clients_lock);
     atoll__warden_poke();
 }
 
+/* True when no thread is inside the dead client and none can enter any more. Needs the lock. */
+static bool client_shut(atoll__client_t *client) {
+    /* SYNC POINT: client-reclaim. Once busy is taken here it is never given back, so that nobody
+     * enters; paired with client-enter. */
+    if (!client->reclaiming)
+        client->reclaiming =
+            atomic_exchange_explicit(&client->busy, 1, memory_order_seq_cst) == 0;
+    return client->reclaiming;
+}
+
+uint32_t atoll__clients_occupied(void) {
+    uint32_t occupied = 0;
+    (void)pthread_mutex_lock(&clients_lock);
+    for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++)
+        occupied += atomic_load(&clients[i].state) == ATOLL__CLIENT_DEAD &&
+                    !client_shut(&clients[i]);
+    (void)pthread_mutex_unlock(&clients_lock);
+    return occupied;
+}
+
 /* True when the client is free now. Needs the lock. */
 static bool client_reclaim(atoll__client_t *client) {
-    if (!client->reclaiming) {
-        /* SYNC POINT: client-reclaim. Once busy is taken here it is never given back, so that
-         * nobody enters; paired with client-enter. */
-        if (atomic_exchange_explicit(&client->busy, 1, memory_order_seq_cst) != 0) return false;
-        client->reclaiming = true;
-    }
+    if (!client_shut(client)) return false;
     atoll__event_drain(client);
     if (atomic_load_explicit(&client->calls, memory_order_acquire) != 0) return false;
     /* What the last call pushed before it let go. */
@@ -259,6 +279,8 @@ uint32_t atoll__clients_reclaim(void) {
 }
 
 void atoll__clients_stats(atoll_stats_t *stats) {
+    /* So that what a client counted is not seen twice while it is taken apart. */
+    (void)pthread_mutex_lock(&clients_lock);
     stats->calls_inline = atomic_load(&gone_inline);
     stats->calls_refused = atomic_load(&gone_refused);
     for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) {
@@ -269,4 +291,5 @@ void atoll__clients_stats(atoll_stats_t *stats) {
         stats->calls_refused += atomic_load_explicit(&client->calls_refused, memory_order_relaxed);
         stats->calls_in_flight += atomic_load_explicit(&client->calls, memory_order_relaxed);
     }
+    (void)pthread_mutex_unlock(&clients_lock);
 }

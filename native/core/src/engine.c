@@ -85,7 +85,7 @@ static atoll_status_t engine_attach(
             engine->path);
     /* C has no conversion from an object pointer to a function pointer; POSIX has. */
     memcpy(&attach, &symbol, sizeof attach);
-    uint8_t text[400];
+    uint8_t text[400] = "it gave no reason";
     uint32_t text_length = sizeof text;
     memset(&engine->table, 0, sizeof engine->table);
     engine->context = NULL;
@@ -98,14 +98,20 @@ static atoll_status_t engine_attach(
             status, "Cannot load engine \"%s\": %.*s", engine->path, (int)text_length,
             (const char *)text);
     }
-    if (engine->table.abi_version != ATOLL_ABI_VERSION)
-        return atoll__failf(
+    bool same = engine->table.abi_version == ATOLL_ABI_VERSION;
+    if (!same)
+        status = atoll__failf(
             ATOLL_VERSION, "Cannot load engine \"%s\": its ABI version is %u, expected %u",
             engine->path, engine->table.abi_version, ATOLL_ABI_VERSION);
-    if (!table_complete(&engine->table))
-        return atoll__failf(
+    else if (!table_complete(&engine->table))
+        status = atoll__failf(
             ATOLL_UNSUPPORTED, "Cannot load engine \"%s\": its table has gaps", engine->path);
-    return ATOLL_OK;
+    if (status == ATOLL_OK) return ATOLL_OK;
+    /* It has started, and may have added targets: its threads end where the table can be trusted so
+     * far, and its number is not given to another. */
+    if (same && engine->table.close != NULL) engine->table.close(engine->context);
+    engine->known = true;
+    return status;
 }
 
 /* The entry of that path, a new one if need be; NULL when there is no room. Needs the lock. */

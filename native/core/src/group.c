@@ -13,6 +13,7 @@ typedef struct group {
     _Atomic uint32_t queue_max;
     _Atomic uint32_t budget_us;
     _Atomic uint32_t pumping;
+    _Atomic uint32_t removed; /* takes no call any more, free when the last one has left */
     uint32_t generation; /* table_lock */
     pthread_mutex_t lock;
     atoll__call_t *first; /* lock */
@@ -39,6 +40,11 @@ static uint32_t queued_of(uint64_t word) {
 
 static bool is_life(uint64_t word, uint32_t number) {
     return word >> 48 == number >> 16 && number >> 16 != 0;
+}
+
+/* A call that does not see it yet may still run: the group then goes with that call. */
+static bool is_removed(const group_t *group) {
+    return atomic_load_explicit(&group->removed, memory_order_relaxed) != 0;
 }
 
 static group_t *group_at(uint32_t number) {
@@ -78,6 +84,7 @@ atoll_status_t atoll__group_add(const atoll_group_limits_t *limits, uint32_t *nu
         }
         group->generation = group->generation % 0xFFFFu + 1u;
         set_limits(group, limits);
+        atomic_store(&group->removed, 0);
         /* SYNC POINT: group-publish; paired with group-enter. */
         atomic_store_explicit(
             &group->word, (uint64_t)group->generation << 48, memory_order_release);
@@ -88,12 +95,18 @@ atoll_status_t atoll__group_add(const atoll_group_limits_t *limits, uint32_t *nu
     return status;
 }
 
+/* A call that comes later sees another generation. */
+static void free_if_idle(group_t *group, uint32_t number) {
+    uint64_t idle = (uint64_t)(number >> 16) << 48;
+    (void)atomic_compare_exchange_strong(&group->word, &idle, 0);
+}
+
 atoll_status_t atoll__group_remove(uint32_t number) {
     group_t *group = group_at(number);
     if (group == NULL || !is_life(atomic_load(&group->word), number)) return ATOLL_NOT_FOUND;
-    uint64_t idle = (uint64_t)(number >> 16) << 48;
-    /* Fails while a call runs or waits; a call that comes later sees another generation. */
-    if (!atomic_compare_exchange_strong(&group->word, &idle, 0)) return ATOLL_OVERLOADED;
+    /* SYNC POINT: group-removed. Stored before the look at the counts; paired with group-idle. */
+    if (atomic_exchange(&group->removed, 1) != 0) return ATOLL_NOT_FOUND;
+    free_if_idle(group, number);
     return ATOLL_OK;
 }
 
@@ -135,7 +148,7 @@ static atoll_status_t take_place(group_t *group, uint32_t number) {
     uint64_t word = atomic_load_explicit(&group->word, memory_order_acquire);
     uint32_t most = atomic_load_explicit(&group->concurrency_max, memory_order_relaxed);
     for (;;) {
-        if (!is_life(word, number)) return ATOLL_NOT_FOUND;
+        if (!is_life(word, number) || is_removed(group)) return ATOLL_NOT_FOUND;
         if (queued_of(word) > 0 || running_of(word) >= most) return ATOLL_PENDING;
         /* SYNC POINT: group-enter; paired with group-leave. */
         if (atomic_compare_exchange_weak_explicit(
@@ -149,7 +162,7 @@ static atoll_status_t take_place(group_t *group, uint32_t number) {
 static atoll_status_t take_queue_place(group_t *group, uint32_t number) {
     uint64_t word = atomic_load_explicit(&group->word, memory_order_acquire);
     for (;;) {
-        if (!is_life(word, number)) return ATOLL_NOT_FOUND;
+        if (!is_life(word, number) || is_removed(group)) return ATOLL_NOT_FOUND;
         uint64_t next = word;
         atoll_status_t status = ATOLL_OVERLOADED;
         if (queued_of(word) == 0 && running_of(word) < atomic_load(&group->concurrency_max)) {
@@ -185,8 +198,8 @@ atoll_status_t atoll__group_enter(uint32_t number, atoll__call_t *call) {
     return status;
 }
 
-/* Starts waiting calls while there are places. One thread at a time; whoever comes meanwhile, even
- * from inside call_start, only says that there is more to do. */
+/* One thread at a time; whoever comes meanwhile, even from inside call_start, only says that there is
+ * more to do. */
 static void pump(group_t *group) {
     uint32_t seen = atomic_fetch_add(&group->pumping, 1) + 1;
     if (seen != 1) return;
@@ -211,18 +224,26 @@ static void pump(group_t *group) {
     } while (atomic_fetch_sub(&group->pumping, seen) != seen);
 }
 
-void atoll__group_leave(uint32_t number) {
+bool atoll__group_leave(uint32_t number) {
     group_t *group = group_at(number);
     /* SYNC POINT: group-leave; paired with group-enter. */
-    uint64_t word = atomic_fetch_sub_explicit(&group->word, ONE_RUNNING, memory_order_acq_rel);
+    uint64_t word = atomic_fetch_sub_explicit(&group->word, ONE_RUNNING, memory_order_seq_cst);
     ATOLL__WINDOW();
-    if (queued_of(word) > 0) pump(group);
+    /* SYNC POINT: group-idle. After the place came free; paired with group-removed. */
+    if (atomic_load_explicit(&group->removed, memory_order_seq_cst) != 0)
+        free_if_idle(group, number);
+    return queued_of(word) > 0;
+}
+
+void atoll__group_pump(uint32_t number) {
+    pump(group_at(number));
 }
 
 atoll_status_t atoll__group_set(uint32_t number, const atoll_group_limits_t *limits) {
     group_t *group = group_at(number);
     if (!limits_valid(limits)) return ATOLL_INVALID_ARGUMENT;
-    if (group == NULL || !is_life(atomic_load(&group->word), number)) return ATOLL_NOT_FOUND;
+    if (group == NULL || !is_life(atomic_load(&group->word), number) || is_removed(group))
+        return ATOLL_NOT_FOUND;
     (void)pthread_mutex_lock(&group->lock);
     set_limits(group, limits);
     (void)pthread_mutex_unlock(&group->lock);

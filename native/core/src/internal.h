@@ -2,8 +2,8 @@
  *
  * Owns: the types and the names that start with atoll__. Must not be seen outside native/core.
  *
- * Locks, in the order in which they may nest: library, clients, router, blobs, arena. A group's lock
- * is taken alone. No lock is held while an engine is called, but for attach and close (library). */
+ * Locks, in the order in which they may nest: library, clients, router, blobs, arena. The lock of the
+ * groups' table and a group's own are taken alone. No lock is held while an engine is called, but for attach and close (library). */
 #ifndef ATOLL_INTERNAL_H
 #define ATOLL_INTERNAL_H
 
@@ -121,12 +121,11 @@ struct atoll__client {
     _Atomic uint32_t wake_lost;
     _Atomic int32_t socket; /* -1 until attached */
     _Atomic uint32_t calls; /* calls that outlive the submit that made them */
-    uint32_t index;
     uint32_t generation;
     uint32_t area_slot;
     bool reclaiming; /* the reclaimer holds busy for good */
-    const struct atoll__thread *opener; /* clients' lock; compared, never followed */
-    _Atomic uint32_t orphaned;          /* its thread has ended: the warden kills it */
+    uint64_t opener;           /* number of the thread; clients' lock */
+    _Atomic uint32_t orphaned; /* its thread has ended: the warden kills it */
     uint8_t *area;
     int32_t listener;
     int32_t candidate; /* accepted, its nonce not complete */
@@ -154,8 +153,10 @@ bool atoll__client_kill(atoll__client_t *client);
 /* Takes back dead clients that nobody holds any more; returns how many are still held. */
 uint32_t atoll__clients_reclaim(void);
 void atoll__clients_kill_all(void);
-/* The thread has ended: what it opened is killed by the warden. */
-void atoll__clients_orphan(const struct atoll__thread *thread);
+/* Shuts dead clients against threads that would enter; returns in how many a thread still is. */
+uint32_t atoll__clients_occupied(void);
+/* The thread of that number has ended: what it opened is killed by the warden. */
+void atoll__clients_orphan(uint64_t opener);
 atoll__client_t *atoll__client_at(uint32_t index);
 void atoll__client_wake(atoll__client_t *client);
 void atoll__clients_stats(atoll_stats_t *stats);
@@ -194,8 +195,10 @@ atoll_status_t atoll__group_remove(uint32_t group);
 uint32_t atoll__group_budget(uint32_t group, uint32_t asked_us);
 /* OK: the call may run. PENDING: it waits and belongs to the group. Else it is refused. */
 atoll_status_t atoll__group_enter(uint32_t group, atoll__call_t *call);
-/* The place of an ended call goes to the next one that waits. */
-void atoll__group_leave(uint32_t group);
+/* Gives the place of an ended call back. True: calls wait for it, atoll__group_pump is owed. */
+bool atoll__group_leave(uint32_t group);
+/* Starts waiting calls while there are places. */
+void atoll__group_pump(uint32_t group);
 /* Takes a waiting call out; false when it does not wait any more. */
 bool atoll__group_withdraw(atoll__call_t *call);
 /* Ends waiting calls whose deadline is over. */
@@ -217,6 +220,8 @@ void atoll__engines_close(void);
 atoll_status_t atoll__blob_put(
     uint32_t client, const uint8_t *bytes, uint32_t length, uint32_t *blob);
 atoll_status_t atoll__blob_take(uint32_t client, uint32_t blob, uint8_t **bytes, uint64_t *length);
+/* Frees one that no engine has taken. */
+atoll_status_t atoll__blob_drop(uint32_t client, uint32_t blob);
 void atoll__blob_free(uint8_t *bytes, uint64_t length);
 void atoll__blobs_drop(uint32_t client);
 
@@ -313,6 +318,8 @@ void atoll__call_start(atoll__call_t *call, uint32_t ticket);
 /* Runs a call that left the queue. */
 void atoll__call_start_queued(atoll__call_t *call);
 void atoll__call_cancel(atoll__call_t *call);
+/* A call of that ticket was put into its group's queue by this thread. */
+void atoll__call_queued(uint32_t ticket);
 /* Ends a call that the caller moved to DONE or ENDED. */
 void atoll__call_finish(
     atoll__call_t *call, atoll__state_t end, atoll_status_t status, uint32_t flags,
@@ -359,6 +366,7 @@ void atoll__library_unlock(void);
 void atoll__library_abandon(uint32_t opens);
 
 typedef struct atoll__thread {
+    uint64_t number; /* 0 until it opens a client; never used twice, as its address may be */
     uint32_t opens;
     const char *fixed; /* set: the message, else buffer */
     char buffer[512];

@@ -14,11 +14,13 @@
 #define CALLS_MAX_MIN 16u
 #define CALLS_MAX_MAX 65536u
 #define FOLDER_BYTES 96u
+/* "/atoll-XXXXXX" and the end of the text: what is left is for the folder it lies in. */
+#define BASE_BYTES_MAX (FOLDER_BYTES - 14u)
 
 typedef struct config {
     uint64_t arena_bytes;
     uint64_t calls_max;
-    char runtime_dir[FOLDER_BYTES];
+    char runtime_dir[FOLDER_BYTES]; /* empty: by the environment */
 } config_t;
 
 static struct {
@@ -26,7 +28,6 @@ static struct {
     bool configured;
     uint32_t users;
     _Atomic uint32_t running;
-    config_t config;
     char folder[FOLDER_BYTES];
 } library = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -77,7 +78,7 @@ static atoll_status_t parse_line(config_t *config, const char *line, size_t leng
         valid = parse_number(value, rest, &config->calls_max) &&
                 config->calls_max >= CALLS_MAX_MIN && config->calls_max <= CALLS_MAX_MAX;
     } else if (is_key(line, key, "runtime_dir")) {
-        valid = rest > 0 && rest < FOLDER_BYTES && value[0] == '/';
+        valid = rest > 0 && rest <= BASE_BYTES_MAX && value[0] == '/';
         if (valid) {
             memcpy(config->runtime_dir, value, rest);
             config->runtime_dir[rest] = '\0';
@@ -107,30 +108,30 @@ static atoll_status_t parse(config_t *config, const char *text, size_t length) {
 }
 
 /* Reserves what stays until the process ends. Needs the lock. */
-static atoll_status_t configure(const uint8_t *text, uint32_t length) {
-    config_t config = {.arena_bytes = ARENA_BYTES_DEFAULT, .calls_max = CALLS_MAX_DEFAULT};
-    atoll_status_t status = parse(&config, (const char *)text, length);
-    if (status == ATOLL_OK) status = atoll__arena_open(config.arena_bytes);
-    if (status == ATOLL_OK) status = atoll__calls_open((uint32_t)config.calls_max);
+static atoll_status_t configure(const config_t *config) {
+    atoll_status_t status = atoll__arena_open(config->arena_bytes);
+    if (status == ATOLL_OK) status = atoll__calls_open((uint32_t)config->calls_max);
     if (status == ATOLL_OK) status = atoll__clients_open();
     if (status == ATOLL_OK) status = atoll__router_open();
     if (status == ATOLL_OK) status = atoll__groups_open();
-    if (status != ATOLL_OK) return status;
-    library.config = config;
-    library.configured = true;
-    return ATOLL_OK;
+    library.configured = status == ATOLL_OK;
+    return status;
 }
 
 /* Needs the lock. */
-static atoll_status_t start(void) {
-    const char *base = library.config.runtime_dir;
-    if (base[0] == '\0') base = atoll__prim_folder_base();
+static atoll_status_t start(const uint8_t *text, uint32_t length) {
+    config_t config = {.arena_bytes = ARENA_BYTES_DEFAULT, .calls_max = CALLS_MAX_DEFAULT};
+    atoll_status_t status = parse(&config, (const char *)text, length);
+    if (status == ATOLL_OK && !library.configured) status = configure(&config);
+    if (status != ATOLL_OK) return status;
+    const char *base = config.runtime_dir;
+    if (base[0] == '\0') base = atoll__prim_folder_base(BASE_BYTES_MAX);
     if (atoll__prim_folder_make(base, library.folder, sizeof library.folder) != 0) {
         library.folder[0] = '\0';
         return atoll__failf(
             ATOLL_IO, "Cannot open: no folder in \"%s\": %s", base, strerror(errno));
     }
-    atoll_status_t status = atoll__warden_start();
+    status = atoll__warden_start();
     if (status != ATOLL_OK) {
         atoll__prim_folder_remove(library.folder);
         library.folder[0] = '\0';
@@ -146,8 +147,7 @@ atoll_status_t atoll__library_open(
     if (thread == NULL) return ATOLL_NO_MEMORY;
     atoll_status_t status = ATOLL_OK;
     atoll__library_lock();
-    if (!library.configured) status = configure(config, config_length);
-    if (status == ATOLL_OK && !atoll__library_running()) status = start();
+    if (!atoll__library_running()) status = start(config, config_length);
     if (status == ATOLL_OK) {
         library.users++;
         thread->opens++;
@@ -169,10 +169,14 @@ static void stop(void) {
     /* Intake first: who enters from here on is refused. */
     atomic_store(&library.running, 0);
     atoll__clients_kill_all();
+    /* A thread may still be inside a function of its client, on its way out, and the warden inside
+     * an engine: engines are closed only when nobody but they themselves can use them. */
+    while (atoll__clients_occupied() > 0) atoll__prim_pause();
+    atoll__warden_stop();
+    /* What such a thread still submitted. */
+    atoll__calls_cancel(0);
     atoll__engines_close();
     atoll__calls_abandon();
-    atoll__warden_stop();
-    /* A thread may still be inside a function of its client, on its way out. */
     while (atoll__clients_reclaim() > 0) atoll__prim_pause();
     atoll__router_clear();
     atoll__groups_clear();

@@ -62,17 +62,18 @@ static atoll_event_t reply_write(
 void atoll__call_finish(
     atoll__call_t *call, atoll__state_t end, atoll_status_t status, uint32_t flags,
     const uint8_t *bytes, uint32_t length) {
-    uint32_t group = call->permitted ? call->group : 0;
+    uint32_t group = call->group;
     atoll_event_t event = reply_write(call, status, flags, bytes, length);
+    /* Before the reply can be seen: who waits for it and calls again finds the place free. */
+    bool waited_for = call->permitted && atoll__group_leave(group);
     if (end == ATOLL__ENDED) {
         call->ended = event;
     } else {
-        atomic_fetch_add_explicit(&migrated, 1, memory_order_relaxed);
         call->reply_node.call = call;
         call->reply_node.event = event;
         atoll__event_push(call->client, &call->reply_node);
     }
-    if (group != 0) atoll__group_leave(group);
+    if (waited_for) atoll__group_pump(group);
     atoll__call_unuse(call);
 }
 
@@ -101,14 +102,24 @@ static bool client_gone(const atoll__call_t *call) {
     return atomic_load_explicit(&call->client->state, memory_order_seq_cst) != ATOLL__CLIENT_OPEN;
 }
 
+void atoll__call_queued(uint32_t ticket) {
+    atoll__call_t *call = atoll__call_acquire(ticket);
+    if (call == NULL) return;
+    /* SYNC POINT: cancel-seen. After the call became QUEUED; paired with cancel-wanted and, where
+     * its client died in the meantime, client-dead. */
+    bool wanted = atomic_load_explicit(&call->cancel_wanted, memory_order_seq_cst) != 0;
+    if (wanted || client_gone(call)) atoll__call_cancel(call);
+    atoll__call_release(call);
+}
+
 /* Runs call_start and sorts out how it went; the caller holds a use of its own. */
 void atoll__call_start(atoll__call_t *call, uint32_t ticket) {
     atoll__engine_t *engine = call->engine;
     atoll_status_t status = engine->table.call_start(
         engine->context, (void *)(uintptr_t)ticket, &call->request, &call->engine_state);
-    /* An engine that says OK or refuses without a reply would leave the caller waiting. */
-    uint32_t unanswered = 1u << ATOLL__INLINE | 1u << ATOLL__STARTING;
     atoll__state_t state = atoll__call_state(call);
+    /* An engine that says OK or refuses without a reply would leave the caller waiting. */
+    uint32_t unanswered = 1u << ATOLL__INLINE | 1u << ATOLL__STARTING | 1u << ATOLL__RUNNING;
     if (status != ATOLL_PENDING && (unanswered & 1u << state) != 0) {
         atoll__state_t end = state == ATOLL__INLINE ? ATOLL__ENDED : ATOLL__DONE;
         if (atoll__call_move(call, ticket, 1u << state, end) == state)
@@ -116,7 +127,7 @@ void atoll__call_start(atoll__call_t *call, uint32_t ticket) {
                 call, end, status == ATOLL_OK ? ATOLL_PANIC : status, 0, NULL, 0);
         return;
     }
-    if (status == ATOLL_PENDING && (unanswered & 1u << state) != 0)
+    if (state == ATOLL__INLINE || state == ATOLL__STARTING)
         (void)atoll__host_migrate((void *)(uintptr_t)ticket);
     /* SYNC POINT: cancel-seen. After the call became RUNNING; paired with cancel-wanted. */
     bool wanted = atomic_load_explicit(&call->cancel_wanted, memory_order_seq_cst) != 0;
@@ -168,8 +179,9 @@ void atoll__host_reply(
         return;
     }
     uint32_t mask = 1u << ATOLL__STARTING | 1u << ATOLL__RUNNING;
-    if (atoll__call_move(call, ticket, mask, ATOLL__DONE) != ATOLL__FREE)
-        atoll__call_finish(call, ATOLL__DONE, status, flags, bytes, length);
+    if (atoll__call_move(call, ticket, mask, ATOLL__DONE) == ATOLL__FREE) return;
+    atomic_fetch_add_explicit(&migrated, 1, memory_order_relaxed);
+    atoll__call_finish(call, ATOLL__DONE, status, flags, bytes, length);
 }
 
 void atoll__calls_cancel(uint32_t client) {

@@ -27,8 +27,8 @@ int atoll__prim_random(uint8_t *bytes, size_t length);
 
 /* Makes a folder of mode 0700 whose name starts with `base`/atoll-; writes its path. */
 int atoll__prim_folder_make(const char *base, char *path, size_t capacity);
-/* Where folders of this user live while it runs. */
-const char *atoll__prim_folder_base(void);
+/* Where folders of this user live while it runs; a path of at most so many bytes. */
+const char *atoll__prim_folder_base(size_t length_max);
 void atoll__prim_folder_remove(const char *path);
 void atoll__prim_file_remove(const char *path);
 /* Whether others than the owner may write the file; -1 when it cannot be read. */
@@ -40,9 +40,9 @@ int atoll__prim_listen(const char *path);
 int atoll__prim_accept(int listener, int *connection);
 /* Reads what is there: bytes read, 0: nothing yet, -1: the peer is gone. */
 int atoll__prim_read(int socket, uint8_t *bytes, size_t length);
-/* Writes one byte without blocking and without SIGPIPE. A full buffer counts as written: the
- * reader has bytes to read anyway. */
-bool atoll__prim_wake(int socket);
+/* Writes one byte without blocking and without SIGPIPE. Whether it was written does not matter: the
+ * reader of a full buffer has bytes to read, and a reader that is gone is seen by its hang-up. */
+void atoll__prim_wake(int socket);
 void atoll__prim_close(int descriptor);
 
 /* A descriptor that atoll__prim_wait sees once it is poked. */

@@ -74,11 +74,12 @@ int atoll__prim_folder_make(const char *base, char *path, size_t capacity) {
     return mkdtemp(path) == NULL ? -1 : 0;
 }
 
-const char *atoll__prim_folder_base(void) {
+const char *atoll__prim_folder_base(size_t length_max) {
     const char *names[] = {"XDG_RUNTIME_DIR", "TMPDIR"};
     for (size_t i = 0; i < 2; i++) {
         const char *value = getenv(names[i]);
-        if (value != NULL && value[0] == '/' && access(value, W_OK | X_OK) == 0) return value;
+        if (value == NULL || value[0] != '/' || strlen(value) > length_max) continue;
+        if (access(value, W_OK | X_OK) == 0) return value;
     }
     return "/tmp";
 }
@@ -98,7 +99,8 @@ int atoll__prim_file_exposed(const char *path) {
         errno = EINVAL;
         return -1;
     }
-    return (status.st_mode & (S_IWGRP | S_IWOTH)) != 0;
+    bool own = status.st_uid == 0 || status.st_uid == geteuid();
+    return !own || (status.st_mode & (S_IWGRP | S_IWOTH)) != 0;
 }
 
 int atoll__prim_listen(const char *path) {
@@ -148,12 +150,9 @@ int atoll__prim_read(int socket, uint8_t *bytes, size_t length) {
     }
 }
 
-bool atoll__prim_wake(int socket) {
+void atoll__prim_wake(int socket) {
     const uint8_t byte = 1;
-    for (;;) {
-        if (send(socket, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1) return true;
-        if (errno == EINTR) continue;
-        return errno == EAGAIN || errno == EWOULDBLOCK;
+    while (send(socket, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR) {
     }
 }
 

@@ -16,12 +16,12 @@ static atoll_status_t request_read(uint32_t slot, atoll_frame_t *frame, atoll__r
     if (frame->kind == ATOLL_KIND_CONTROL) {
         *route = (atoll__route_t){.engine = frame->target};
         if (atoll__engine_at(frame->target) == NULL)
-            return atoll__fail(ATOLL_NOT_FOUND, "Cannot submit: no such engine");
+            return ATOLL_NOT_FOUND;
         return ATOLL_OK;
     }
     /* An engine may add targets before it is attached. */
     if (!atoll__router_find(frame->target, route) || atoll__engine_at(route->engine) == NULL)
-        return atoll__fail(ATOLL_NOT_FOUND, "Cannot submit: no such target, or a stale one");
+        return ATOLL_NOT_FOUND;
     return ATOLL_OK;
 }
 
@@ -75,6 +75,8 @@ static atoll_status_t call_refuse(
     (void)atoll__slot_move(
         atomic_load_explicit(&client->number, memory_order_relaxed), slot, ATOLL__HOLD_LIBRARY,
         ATOLL__HOLD_CLIENT);
+    if (status == ATOLL_NOT_FOUND)
+        return atoll__fail(status, "Cannot submit: no such target or engine, or a stale one");
     if (status != ATOLL_OVERLOADED) return status;
     count_up(&client->calls_refused);
     return atoll__fail(status, "Cannot submit: as many calls as allowed are running and waiting");
@@ -95,7 +97,10 @@ atoll_status_t atoll__call_submit(atoll__client_t *client, uint32_t slot) {
     atoll__call_publish(call);
     if (frame.kind != ATOLL_KIND_CONTROL) {
         status = atoll__group_enter(route.group, call);
-        if (status == ATOLL_PENDING) return area_pending(client, ticket);
+        if (status == ATOLL_PENDING) {
+            atoll__call_queued(ticket);
+            return area_pending(client, ticket);
+        }
         if (status != ATOLL_OK) return call_refuse(client, slot, call, status);
         call->permitted = true;
     }

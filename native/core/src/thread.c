@@ -15,11 +15,9 @@ static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
 static void thread_ended(void *argument) {
     atoll__thread_t *thread = argument;
     atoll__thread_state = NULL;
-    if (thread->opens > 0) {
-        /* Not all of its clients have a wake socket that hangs up with it. */
-        atoll__clients_orphan(thread);
-        atoll__library_abandon(thread->opens);
-    }
+    /* Not all of its clients have a wake socket that hangs up with it. */
+    if (thread->number != 0) atoll__clients_orphan(thread->number);
+    if (thread->opens > 0) atoll__library_abandon(thread->opens);
     free(thread);
 }
 

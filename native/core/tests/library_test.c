@@ -9,6 +9,13 @@
 
 #include "harness.h"
 
+static void check_text(const char *part) {
+    char text[512];
+    uint32_t length = atoll_error_text((uint8_t *)text, sizeof text - 1);
+    text[length] = '\0';
+    if (strstr(text, part) == NULL) test_fail(__FILE__, __LINE__, text);
+}
+
 /* First in this file, but not the first to open: the configuration is read once a process. */
 TEST(open_again, "open, close, open again: same arena, old numbers are stale") {
     peer_t peer = peer_open();
@@ -111,6 +118,87 @@ TEST(vanished_early, "A30: a client whose thread ends before its wake socket is 
     peer_close(&peer);
 }
 
+static void *join_close_and_vanish(void *unused) {
+    (void)join_and_vanish(unused);
+    CHECK_EQUAL(atoll_close(), ATOLL_OK);
+    return NULL;
+}
+
+TEST(vanished_closed, "A30: a client goes with the thread that opened it, whatever that has closed") {
+    peer_t peer = peer_open();
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, join_close_and_vanish, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    EVENTUALLY(stats_now().clients == 1);
+    peer_close(&peer);
+}
+
+static void *submit_until_closed(void *argument) {
+    peer_t *peer = argument;
+    for (;;) {
+        uint32_t slot = atoll_slot_take(peer->client, ATOLL_FRAME_BYTES + 1);
+        if (slot == 0) return NULL;
+        atoll_frame_t frame = {
+            .kind = ATOLL_KIND_CALL, .target = peer->group, .payload_length = 1};
+        atoll__frame_write(atoll__slot_bytes(slot), &frame, (const uint8_t *)"x");
+        atoll_status_t status = atoll_submit(peer->client, slot);
+        if (status == ATOLL_CLOSED) return NULL;
+        if (status == ATOLL_OK) (void)atoll_slot_give(peer->client, peer->submitted->slot);
+        uint32_t count = atoll_reap(peer->client);
+        for (uint32_t i = 0; i < count; i++)
+            (void)atoll_slot_give(peer->client, peer->reaped[i].slot);
+    }
+}
+
+TEST(close_inside, "close waits for threads that are inside: a closed engine is not called") {
+    for (uint32_t round = 0; round < 50; round++) {
+        peer_t peer = peer_open();
+        uint32_t targets[2] = {peer_target(&peer, ECHO), peer_target(&peer, PEND)};
+        peer_t others[2];
+        pthread_t threads[2];
+        for (uint32_t i = 0; i < 2; i++) {
+            others[i] = peer_join();
+            others[i].group = targets[i];
+            CHECK(pthread_create(&threads[i], NULL, submit_until_closed, &others[i]) == 0);
+        }
+        atoll__prim_pause();
+        CHECK_EQUAL(atoll_close(), ATOLL_OK);
+        for (uint32_t i = 0; i < 2; i++) {
+            CHECK(pthread_join(threads[i], NULL) == 0);
+            (void)close(others[i].socket);
+        }
+        (void)close(peer.socket);
+    }
+}
+
+TEST(reap_busy, "a reap that another thread is in the way of does not look like an empty one") {
+    peer_t peer = peer_open();
+    atoll__client_t *client = atoll__client_at(peer.client & 0xFFu);
+    atomic_store(&client->busy, 1);
+    CHECK_EQUAL(atoll_reap(peer.client), ATOLL_REAP_BUSY);
+    atomic_store(&client->busy, 0);
+    CHECK_EQUAL(atoll_reap(peer.client), 0);
+    peer_close(&peer);
+}
+
+TEST(blob_drop, "a blob that no engine took can be dropped, once and by its client only") {
+    peer_t peer = peer_open();
+    peer_t other = peer_join();
+    uint32_t blob = 0;
+    for (uint32_t i = 0; i < 2 * ATOLL__BLOBS_MAX; i++) {
+        CHECK_EQUAL(atoll_blob_put(peer.client, (const uint8_t *)"b", 1, &blob), ATOLL_OK);
+        CHECK_EQUAL(atoll_blob_drop(other.client, blob), ATOLL_NOT_FOUND);
+        CHECK_EQUAL(atoll_blob_drop(peer.client, blob), ATOLL_OK);
+    }
+    CHECK_EQUAL(atoll_blob_drop(peer.client, blob), ATOLL_NOT_FOUND);
+    check_text("no such blob");
+    CHECK_EQUAL(atoll_blob_put(peer.client, (const uint8_t *)"b", 1, &blob), ATOLL_OK);
+    CHECK_EQUAL(peer_control(&peer, "blob %u", blob), 'b');
+    CHECK_EQUAL(atoll_blob_drop(peer.client, blob), ATOLL_NOT_FOUND);
+    peer_leave(&other);
+    peer_close(&peer);
+}
+
 TEST(hang_up, "A30: a client that hangs up mid-call is taken apart, others go on") {
     peer_t peer = peer_open();
     peer_t gone = peer_join();
@@ -141,13 +229,6 @@ TEST(hang_up, "A30: a client that hangs up mid-call is taken apart, others go on
     CHECK_EQUAL(peer_call(&peer, peer_target(&peer, ECHO), "x"), ATOLL_OK);
     peer_give(&peer, peer.submitted);
     peer_close(&peer);
-}
-
-static void check_text(const char *part) {
-    char text[512];
-    uint32_t length = atoll_error_text((uint8_t *)text, sizeof text - 1);
-    text[length] = '\0';
-    if (strstr(text, part) == NULL) test_fail(__FILE__, __LINE__, text);
 }
 
 static bool readable(int socket) {
@@ -268,7 +349,13 @@ TEST(engine_load, "an engine that cannot be loaded is refused with a reason") {
     check_text("no atoll_engine_attach");
     CHECK_EQUAL(load(test_engine_path(), "refuse", &engine), ATOLL_INVALID_ARGUMENT);
     check_text("the configuration says so");
+    CHECK_EQUAL(load(test_engine_path(), "mute!", &engine), ATOLL_INVALID_ARGUMENT);
+    check_text("it gave no reason");
     CHECK_EQUAL(load(test_engine_path(), "old", &engine), ATOLL_VERSION);
+    /* Twice: the first time closed what had been started. */
+    CHECK_EQUAL(load(test_engine_path(), "gaps", &engine), ATOLL_UNSUPPORTED);
+    CHECK_EQUAL(load(test_engine_path(), "gaps", &engine), ATOLL_UNSUPPORTED);
+    check_text("its table has gaps");
     struct stat status;
     CHECK(stat(test_engine_path(), &status) == 0);
     CHECK(chmod(test_engine_path(), 0757) == 0);
@@ -311,5 +398,5 @@ TEST(exports, "only the functions of the ABI are exported") {
         count++;
     }
     CHECK_EQUAL(pclose(pipe), 0);
-    CHECK_EQUAL(count, 20);
+    CHECK_EQUAL(count, 21);
 }

@@ -54,6 +54,18 @@ TEST(pool_full, "A20: with all tickets in use a submit is overloaded, not lost")
     peer_close(&peer);
 }
 
+TEST(place_free, "who has seen the reply of a call finds its place free") {
+    peer_t peer = peer_open();
+    peer.group = peer_control(&peer, "group 1 0 0");
+    uint32_t target = peer_target(&peer, PEND);
+    for (uint32_t i = 0; i < 2000; i++) {
+        CHECK_EQUAL(peer_call(&peer, target, "x"), ATOLL_PENDING);
+        CHECK_EQUAL(peer_wait(&peer), 1);
+        peer_give(&peer, &peer.reaped[0]);
+    }
+    peer_close(&peer);
+}
+
 TEST(queue_order, "waiting calls run in the order in which they came") {
     peer_t peer = peer_open();
     peer.group = peer_control(&peer, "group 1 100 0");
@@ -96,7 +108,7 @@ TEST(queue_deadline, "a waiting call whose budget is over ends with deadline") {
     peer_close(&peer);
 }
 
-TEST(group_change, "raising a group's limit starts waiting calls; a busy group is not removed") {
+TEST(group_change, "raising a group's limit starts waiting calls; a busy group goes with its last one") {
     peer_t peer = peer_open();
     uint32_t group = peer_control(&peer, "group 1 8 0");
     peer.group = group;
@@ -105,9 +117,17 @@ TEST(group_change, "raising a group's limit starts waiting calls; a busy group i
     CHECK_EQUAL(peer_control(&peer, "states"), 1);
     (void)peer_control(&peer, "set %u 3 8 0", group);
     CHECK_EQUAL(peer_control(&peer, "states"), 3);
-    CHECK_EQUAL(atoll__group_remove(group), ATOLL_OVERLOADED);
     atoll_group_limits_t none = {0, 1, 0, 0};
     CHECK_EQUAL(atoll__group_set(group, &none), ATOLL_INVALID_ARGUMENT);
+    CHECK_EQUAL(atoll__group_remove(group), ATOLL_OK);
+    CHECK_EQUAL(atoll__group_remove(group), ATOLL_NOT_FOUND);
+    CHECK_EQUAL(peer_call(&peer, target, "x"), ATOLL_NOT_FOUND);
+    /* Its place in the table is not free yet. */
+    atoll_group_limits_t one = {1, 0, 0, 0};
+    uint32_t other = 0;
+    CHECK_EQUAL(atoll__group_add(&one, &other), ATOLL_OK);
+    CHECK((other & 0xFFFFu) != (group & 0xFFFFu));
+    CHECK_EQUAL(atoll__group_remove(other), ATOLL_OK);
     uint32_t ended = 0;
     while (ended < 4) {
         (void)peer_control(&peer, "release 4");
@@ -116,8 +136,8 @@ TEST(group_change, "raising a group's limit starts waiting calls; a busy group i
             CHECK_EQUAL(atoll_slot_give(peer.client, peer.reaped[i].slot), ATOLL_OK);
         ended += count;
     }
-    CHECK_EQUAL(atoll__group_remove(group), ATOLL_OK);
-    CHECK_EQUAL(atoll__group_remove(group), ATOLL_NOT_FOUND);
-    CHECK_EQUAL(peer_call(&peer, target, "x"), ATOLL_NOT_FOUND);
+    CHECK_EQUAL(atoll__group_add(&one, &other), ATOLL_OK);
+    CHECK((other & 0xFFFFu) <= (group & 0xFFFFu));
+    CHECK_EQUAL(atoll__group_remove(other), ATOLL_OK);
     peer_close(&peer);
 }

@@ -19,6 +19,9 @@ pub const ATOLL_SLOT_BYTES: u32 = 64;
 pub const ATOLL_EVENT_BYTES: u32 = 32;
 /// Most events one atoll_reap() writes.
 pub const ATOLL_EVENTS_MAX: u32 = 255;
+/// What atoll_reap() returns when another thread is using the client: nothing was reaped and
+/// nothing armed, so reap again later.
+pub const ATOLL_REAP_BUSY: u32 = 4294967295;
 /// Body chunks in flight in one direction of one call before credit is needed.
 pub const ATOLL_STREAM_WINDOW: u32 = 4;
 /// Largest body chunk: a 64 KiB slot less the frame header.
@@ -244,7 +247,7 @@ pub struct AtollStats {
     pub calls_queued: u64,
     /// Calls answered OVERLOADED.
     pub calls_refused: u64,
-    /// Tickets in use.
+    /// Calls that are not over and outlived the atoll_submit that made them.
     pub calls_in_flight: u32,
     /// Clients open.
     pub clients: u32,
@@ -345,7 +348,8 @@ pub struct AtollHost {
         unsafe extern "C" fn(limits: *const AtollGroupLimits, group: *mut u32) -> AtollStatus,
     /// Changes its limits.
     pub group_set: unsafe extern "C" fn(group: u32, limits: *const AtollGroupLimits) -> AtollStatus,
-    /// After all its targets are removed and its calls have ended.
+    /// After all its targets are removed: it takes no call any more and is free when the last of
+    /// its calls has ended.
     pub group_remove: unsafe extern "C" fn(group: u32) -> AtollStatus,
     /// Makes an export callable; the number carries a generation.
     pub target_add:

@@ -57,6 +57,7 @@ static state_t *jobs_first;
 static state_t *jobs_last;
 static state_t *held;
 static bool closing;
+static atomic_uint attached; /* 0: nobody may call this engine */
 static pthread_t workers[2];
 static atomic_uint states;
 static atomic_uint cancels;
@@ -311,6 +312,7 @@ static atoll_status_t start_here(void *call, const atoll_request_t *request) {
 static atoll_status_t call_start(
     void *engine, void *call, const atoll_request_t *request, void **stored) {
     (void)engine;
+    if (atomic_load(&attached) == 0) abort();
     if (request->kind == ATOLL_KIND_CONTROL) return start_control(call, request);
     uint32_t behaviour = request->handle;
     if (behaviour == FORGET) return ATOLL_OK;
@@ -337,6 +339,7 @@ static atoll_status_t call_start(
 
 static void call_cancel(void *engine, void *argument) {
     (void)engine;
+    if (atomic_load(&attached) == 0) abort();
     state_t *state = argument;
     atomic_fetch_add(&cancels, 1);
     pthread_mutex_lock(&state->lock);
@@ -389,6 +392,7 @@ static void engine_close(void *engine) {
     pthread_mutex_unlock(&lock);
     for (int i = 0; i < 2; i++) pthread_join(workers[i], NULL);
     closing = false;
+    atomic_store(&attached, 0);
 }
 
 atoll_status_t atoll_engine_attach(
@@ -403,6 +407,9 @@ atoll_status_t atoll_engine_attach(
         *text_length = sizeof why - 1;
         return ATOLL_INVALID_ARGUMENT;
     }
+    if (config_length == 5 && memcmp(config, "mute!", 5) == 0) return ATOLL_INVALID_ARGUMENT;
+    /* Attached twice: whoever refused it last has not closed it. */
+    if (atomic_load(&attached) != 0) abort();
     host = table;
     number = engine;
     *context = &states;
@@ -417,6 +424,8 @@ atoll_status_t atoll_engine_attach(
         .close = engine_close,
     };
     if (offered->abi_version == 0) return ATOLL_OK;
+    if (config_length == 4 && memcmp(config, "gaps", 4) == 0) offered->call_chunk = NULL;
+    atomic_store(&attached, 1);
     for (int i = 0; i < 2; i++)
         if (pthread_create(&workers[i], NULL, worker_main, NULL) != 0) return ATOLL_IO;
     return ATOLL_OK;
