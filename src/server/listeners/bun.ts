@@ -1,12 +1,16 @@
 /**
  * The listener on Bun: `Bun.serve`.
  *
- * Owns: its options and its graceful stop. Must not know routes.
+ * Owns: its options, its graceful stop, and giving memory back at rest. Must not know routes.
  */
 import { addressInUse, cannotListen, type Listener, type ListenOptions } from "./listener.ts";
 
 /** Bun's greatest idle time in seconds. */
 const LONGEST_IDLE = 255;
+
+/** How long no request comes before garbage is collected, and after how many it is worth it. */
+const REST_MS = 1_000;
+const REST_REQUESTS = 64;
 
 /** The part of Bun's server that is used here. */
 interface BunServer {
@@ -26,12 +30,14 @@ interface BunRuntime {
     fetch: (request: Request) => Response | Promise<Response>;
     error: (error: unknown) => Response;
   }): BunServer;
+  gc(synchronous: boolean): void;
 }
 
 /** @throws AtollError address_in_use, io */
 export function listen(options: ListenOptions): Promise<Listener> {
   const { host, port, fetch, onError } = options;
   const { Bun } = globalThis as unknown as { Bun: BunRuntime };
+  const rest = collectAtRest(Bun);
   try {
     const server = Bun.serve({
       hostname: host,
@@ -45,21 +51,46 @@ export function listen(options: ListenOptions): Promise<Listener> {
       reusePort: false,
       // HTTP/1.0 may leave Host out; the URL is then a bare path, of which routes and the check of
       // names would take the first segment for the name.
-      fetch: (request) =>
-        request.url.startsWith("/") ? new Response(null, { status: 400 }) : fetch(request),
+      fetch: (request) => {
+        rest.requests++;
+        return request.url.startsWith("/") ? new Response(null, { status: 400 }) : fetch(request);
+      },
       error: onError,
     });
     return Promise.resolve({
       host,
       port: server.port,
-      stop: (graceMs) => stop(server, graceMs),
+      stop: (graceMs) => {
+        rest.end();
+        return stop(server, graceMs);
+      },
     });
   } catch (error) {
+    rest.end();
     const taken = (error as { code?: string }).code === "EADDRINUSE";
     return Promise.reject(
       taken ? addressInUse(host, port, error) : cannotListen(host, port, error),
     );
   }
+}
+
+/**
+ * Collects garbage once requests have come and none comes any more. Bun lets its heap grow as long
+ * as there is memory: at rest a server would hold for good what a burst has left behind.
+ */
+function collectAtRest(Bun: BunRuntime): { requests: number; end(): void } {
+  let seen = 0;
+  let collected = 0;
+  const counter = { requests: 0, end: () => clearInterval(timer) };
+  const timer = setInterval(() => {
+    const quiet = counter.requests === seen;
+    seen = counter.requests;
+    if (!quiet || seen - collected < REST_REQUESTS) return;
+    collected = seen;
+    Bun.gc(true);
+  }, REST_MS);
+  timer.unref();
+  return counter;
 }
 
 async function stop(server: BunServer, graceMs: number): Promise<void> {
