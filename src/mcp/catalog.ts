@@ -11,7 +11,6 @@ import type { Revision } from "./revisions.ts";
 /** What the catalog needs of a tool. */
 export interface ListedTool extends OutputShape {
   readonly name: string;
-  readonly title?: string;
   readonly description?: string;
   readonly inputSchema: object;
   readonly plugin: { readonly id: string };
@@ -41,6 +40,9 @@ interface Shape {
 
 /** Cursors name the last tool that was seen, so they stay good when the set of tools changes. */
 const CURSOR = "after:";
+
+/** Most characters of a page of several tools: a few hundred huge ones would be no string any more. */
+const PAGE_LENGTH_MAX = 4 * 1024 * 1024;
 
 export class Catalog {
   #generation = -1;
@@ -75,7 +77,11 @@ export class Catalog {
   }
 
   #slice(names: readonly string[], texts: readonly string[], start: number): Page {
-    const end = Math.min(start + this.pageSize, texts.length);
+    let end = start;
+    for (let length = 0; end < texts.length && end - start < this.pageSize; end++) {
+      length += texts[end]?.length ?? 0;
+      if (length > PAGE_LENGTH_MAX && end > start) break;
+    }
     const last = names[end - 1];
     return {
       tools: texts.slice(start, end).join(","),
@@ -96,7 +102,6 @@ function legacyTool(tool: ListedTool): object {
 function described(tool: ListedTool, outputSchema: object | undefined): object {
   return {
     name: tool.name,
-    ...(tool.title === undefined ? {} : { title: tool.title }),
     description: tool.description ?? `Function of the plugin ${tool.plugin.id}`,
     inputSchema: tool.inputSchema,
     ...(outputSchema === undefined ? {} : { outputSchema }),

@@ -159,6 +159,21 @@ test("tools are listed in the order of their names, page by page", async () => {
   assert.deepEqual(seen, ["Z", "a", "b", "c", "d"]);
 });
 
+test("a page of huge tools ends before it is too long, and never without a tool", async () => {
+  const description = "d".repeat(3 * 1024 * 1024);
+  const names = ["a", "b", "c"];
+  const { server } = envelopeServer(names.map((name) => ({ ...ECHO, name, description })));
+  const seen: string[][] = [];
+  let cursor: string | undefined;
+  do {
+    const params = cursor === undefined ? {} : { cursor };
+    const { result } = (await ask(server, R2026_07_28, "tools/list", params)).body;
+    seen.push(result.tools.map((tool: { name: string }) => tool.name));
+    cursor = result.nextCursor;
+  } while (cursor !== undefined);
+  assert.deepEqual(seen, [["a"], ["b"], ["c"]]);
+});
+
 test("a cursor that is not ours is refused", async () => {
   const { server } = envelopeServer([ECHO]);
   for (const cursor of ["x", "", "%%", btoa("before:a"), 1, null]) {
@@ -170,7 +185,6 @@ test("a cursor that is not ours is refused", async () => {
 test("a tool is listed with its schemas, wrapped before 2026-07-28", async () => {
   const tool: EnvelopeTool = {
     ...ECHO,
-    title: "Echo",
     outputSchema: { type: "number" },
     wrapsResult: true,
   };
@@ -178,7 +192,6 @@ test("a tool is listed with its schemas, wrapped before 2026-07-28", async () =>
   const modern = (await ask(server, R2026_07_28, "tools/list")).body.result.tools[0];
   assert.deepEqual(modern, {
     name: "unit_echo",
-    title: "Echo",
     description: "Function of the plugin unit",
     inputSchema: { type: "object" },
     outputSchema: { type: "number" },

@@ -16,9 +16,43 @@ export interface JsonSchema {
 /** What a schema is for: arguments may be written in more ways than results are. */
 export type Direction = "input" | "output";
 
+/**
+ * Most characters of one documentation comment in a schema. A type's comment stands wherever the
+ * type is used, so a long one would be there a thousand times.
+ */
+export const DOCS_MAX = 1024;
+
+/** Most characters of the meanings of all cases of one enum, or of all flags of one set. */
+const LISTING_MAX = 4 * DOCS_MAX;
+
+/** Types are a graph, so their schemas are one too: a type that is used often is written once. */
+const known = {
+  input: new WeakMap<WitType, JsonSchema>(),
+  output: new WeakMap<WitType, JsonSchema>(),
+};
+
 /** The schema of one type. */
 export function typeSchema(type: WitType, direction: Direction): JsonSchema {
-  return { ...describe(type.docs), ...bare(type, direction) };
+  const before = known[direction].get(type);
+  if (before !== undefined) return before;
+  const schema = documented(type, direction, type.docs);
+  known[direction].set(type, schema);
+  return schema;
+}
+
+/** The same with another comment than the type's own: a field's says more about the field. */
+function documented(type: WitType, direction: Direction, docs: string | undefined): JsonSchema {
+  switch (type.kind) {
+    case "enum":
+      return { ...describe(docs, listed(type.cases)), ...bare(type, direction) };
+    case "flags":
+      return { ...describe(docs, listed(type.flags)), ...bare(type, direction) };
+    case "option":
+      if (!isNestedOption(type)) {
+        return optional(documented(type.some, direction, docs ?? type.some.docs));
+      }
+  }
+  return { ...describe(docs), ...bare(type, direction) };
 }
 
 /** The schema of an object of named values: a function's arguments, or a record. */
@@ -29,7 +63,9 @@ export function objectSchema(fields: readonly Field[], direction: Direction): Js
     properties: Object.fromEntries(
       fields.map((field) => [
         jsonName(field.name),
-        { ...typeSchema(field.type, direction), ...describe(field.docs) },
+        field.docs === undefined
+          ? typeSchema(field.type, direction)
+          : documented(field.type, direction, field.docs),
       ]),
     ),
     required: required.map((field) => jsonName(field.name)),
@@ -37,8 +73,36 @@ export function objectSchema(fields: readonly Field[], direction: Direction): Js
   };
 }
 
-function describe(docs: string | undefined): JsonSchema {
-  return docs === undefined ? {} : { description: docs };
+const lengths = new WeakMap<object, number>();
+
+/**
+ * Characters of a schema's JSON. It is not written out for that: what is small as a graph may be
+ * longer than any string.
+ */
+export function jsonLength(value: unknown): number {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value).length;
+  const before = lengths.get(value);
+  if (before !== undefined) return before;
+  const members: number[] = Array.isArray(value)
+    ? value.map(jsonLength)
+    : Object.entries(value).map(([key, each]) => jsonLength(key) + 1 + jsonLength(each));
+  // Brackets, and a comma between each two.
+  const length = members.reduce((sum, each) => sum + each, 2 + Math.max(0, members.length - 1));
+  lengths.set(value, length);
+  return length;
+}
+
+function describe(docs: string | undefined, meanings?: string): JsonSchema {
+  const own = docs === undefined ? [] : [shortened(docs, DOCS_MAX)];
+  const parts = meanings === undefined ? own : [...own, meanings];
+  return parts.length === 0 ? {} : { description: parts.join("\n\n") };
+}
+
+/** The beginning of a text that is too long. */
+export function shortened(text: string, most: number): string {
+  if (text.length <= most) return text;
+  // Half of a surrogate pair would be no text.
+  return `${text.slice(0, most - 1).replace(/[\ud800-\udbff]$/, "")}…`;
 }
 
 function bare(type: WitType, direction: Direction): JsonSchema {
@@ -70,7 +134,8 @@ function bare(type: WitType, direction: Direction): JsonSchema {
     case "map":
       return map(type, direction);
     case "option":
-      return option(type, direction);
+      // A nested one; documented() makes the others out of the inner schema.
+      return { anyOf: [oneKey("some", type.some, direction), { type: "null" }] };
     case "result":
       return oneOf([oneKey("ok", type.ok, direction), oneKey("error", type.error, direction)]);
     case "tuple":
@@ -85,13 +150,12 @@ function bare(type: WitType, direction: Direction): JsonSchema {
     case "variant":
       return variant(type.cases, direction);
     case "enum":
-      return { type: "string", enum: type.cases.map((item) => item.name), ...listed(type.cases) };
+      return { type: "string", enum: type.cases.map((item) => item.name) };
     case "flags":
       return {
         type: "array",
         items: { type: "string", enum: type.flags.map((flag) => flag.name) },
         uniqueItems: true,
-        ...listed(type.flags),
       };
     default:
       // Streams, futures and resources have no JSON; functions with them become no tools.
@@ -162,11 +226,8 @@ function map(type: WitType & { readonly kind: "map" }, direction: Direction): Js
   return direction === "output" ? object : { anyOf: [object, pairs] };
 }
 
-function option(type: WitType & { readonly kind: "option" }, direction: Direction): JsonSchema {
-  if (isNestedOption(type)) {
-    return { anyOf: [oneKey("some", type.some, direction), { type: "null" }] };
-  }
-  const inner = typeSchema(type.some, direction);
+/** What the inner schema accepts, or null. */
+function optional(inner: JsonSchema): JsonSchema {
   const simple = inner["enum"] === undefined && inner["oneOf"] === undefined;
   if (typeof inner["type"] === "string" && simple) {
     return { ...inner, type: [inner["type"], "null"] };
@@ -206,9 +267,19 @@ function variant(cases: readonly Case[], direction: Direction): JsonSchema {
   return { oneOf: [...objects, { type: "string", enum: plain }] };
 }
 
-/** What the names mean, where the WIT says so. */
-function listed(items: readonly Named[]): JsonSchema {
-  const lines = items.filter((item) => item.docs !== undefined)
-    .map((item) => `- ${item.name}: ${item.docs}`);
-  return lines.length === 0 ? {} : { description: lines.join("\n") };
+/** What the names mean, where the WIT says so; undefined where it says nothing. */
+function listed(items: readonly Named[]): string | undefined {
+  const lines: string[] = [];
+  let length = 0;
+  for (const { name, docs } of items) {
+    if (docs === undefined) continue;
+    const line = `- ${name}: ${shortened(docs, DOCS_MAX)}`;
+    length += line.length + 1;
+    if (length > LISTING_MAX) {
+      lines.push("- …");
+      break;
+    }
+    lines.push(line);
+  }
+  return lines.length === 0 ? undefined : lines.join("\n");
 }

@@ -11,7 +11,7 @@ import { AtollError } from "../core/errors.ts";
 import { parseArguments, writeValue } from "../sandbox/values.ts";
 import type { WitFunction, WitType } from "../sandbox/wit/model.ts";
 import { readWorld } from "../sandbox/wit/resolve.ts";
-import { objectSchema, typeSchema } from "./json_schema.ts";
+import { DOCS_MAX, jsonLength, objectSchema, typeSchema } from "./json_schema.ts";
 
 const ajv = new Ajv2020({ strict: true, strictTypes: false, strictTuples: false });
 
@@ -212,6 +212,7 @@ test("JSON schema: accepts exactly what the codec accepts", () => {
       const value: unknown = JSON.parse(JSON.stringify(raw));
       const of = func(type);
       const schema = objectSchema(of.params, "input");
+      assert.equal(jsonLength(schema), JSON.stringify(schema).length);
       const valid = ajv.compile(schema)({ v: value });
       const codec = accepts(of, value);
       assert.equal(valid, codec, `${JSON.stringify(value)} against ${JSON.stringify(schema)}`);
@@ -227,4 +228,52 @@ test("JSON schema: accepts exactly what the codec accepts", () => {
     { numRuns: 600 },
   );
   assert.ok(accepted > 50, `only ${accepted} samples were valid`);
+});
+
+/** The parameters of the first function of an interface. */
+function parameters(body: string) {
+  const wit = `package root:component; world root { export api: interface { ${body} } }`;
+  const item = readWorld(wit).exports[0];
+  assert.ok(item?.kind === "interface" && item.functions[0] !== undefined);
+  return item.functions[0].params;
+}
+
+test("JSON schema: documentation of a type and of its cases stand together", () => {
+  const schema = objectSchema(
+    parameters(`
+      /// How much is said.
+      enum level {
+        /// Nothing at all.
+        off,
+        on,
+      }
+      /// Who may.
+      flags may { /// Looking.
+        look, touch }
+      record where {
+        /// Of this place.
+        level: level,
+        may: option<may>,
+      }
+      f: func(level: level, %where: where);`),
+    "input",
+  );
+  const { level, where } = schema["properties"] as Record<string, Record<string, unknown>>;
+  assert.equal(level?.["description"], "How much is said.\n\n- off: Nothing at all.");
+  const fields = where?.["properties"] as Record<string, Record<string, unknown>>;
+  assert.equal(fields["level"]?.["description"], "Of this place.\n\n- off: Nothing at all.");
+  assert.equal(fields["may"]?.["description"], "Who may.\n\n- look: Looking.");
+});
+
+test("JSON schema: long documentation is cut between characters", () => {
+  const docs = `${"x".repeat(DOCS_MAX - 2)}\u{1f30a} and more`;
+  const [field] = parameters(`\n/// ${docs}\ntype t = u8; f: func(t: t);`);
+  assert.ok(field);
+  const { description } = typeSchema(field.type, "input");
+  assert.equal(description, `${"x".repeat(DOCS_MAX - 2)}…`);
+  const cases = Array.from({ length: 30 }, (_, i) => `\n/// ${"y".repeat(900)}\nc${i},`).join("");
+  const [many] = parameters(`enum e { ${cases} } f: func(e: e);`);
+  assert.ok(many);
+  const listing = String(typeSchema(many.type, "input")["description"]);
+  assert.ok(listing.length < 6_000 && listing.endsWith("\n- …"), listing.slice(-20));
 });

@@ -15,7 +15,7 @@ import {
 } from "../sandbox/wit/model.ts";
 import { resultSides } from "../sandbox/values.ts";
 import { readWorld } from "../sandbox/wit/resolve.ts";
-import { type JsonSchema, objectSchema, typeSchema } from "./json_schema.ts";
+import { jsonLength, type JsonSchema, objectSchema, shortened, typeSchema } from "./json_schema.ts";
 
 export type { JsonSchema } from "./json_schema.ts";
 
@@ -23,7 +23,6 @@ export type { JsonSchema } from "./json_schema.ts";
 export interface Tool {
   /** `PREFIX_FUNCTION` in snake_case. */
   readonly name: string;
-  readonly title?: string;
   /** The documentation of the function in WIT. */
   readonly description?: string;
   /** JSON Schema 2020-12 of the arguments, always of an object. */
@@ -46,10 +45,24 @@ export interface Unmapped {
   readonly interface: string | null;
   readonly name: string;
   readonly reason: string;
+  /** It could be one if it were smaller, so that its author will want to know. */
+  readonly oversized?: true;
 }
 
 /** Most characters of a tool's name. */
 export const TOOL_NAME_MAX = 64;
+
+/** Most characters of a tool's description; a longer one is cut. */
+export const DESCRIPTION_MAX = 4096;
+
+/**
+ * Most characters of a tool's description and schemas as JSON. Types may be used a thousand times
+ * by a function of a few bytes, and each client asks for the whole list.
+ */
+export const TOOL_JSON_MAX = 256 * 1024;
+
+/** The same for all tools of one component together. */
+export const TOOLS_JSON_MAX = 4 * 1024 * 1024;
 
 interface Candidate {
   readonly interface: string | null;
@@ -75,24 +88,59 @@ export function deriveTools(
     const functionIndex = functions.findIndex((each) =>
       each.interface === owner && each.name === name
     );
-    const reason = obstacle(candidate) ??
-      (functionIndex < 0 ? "the engine cannot call it" : null);
-    if (reason === null) mapped.push({ candidate, functionIndex });
+    const refused = refusal(candidate, functionIndex);
+    if (refused === null) mapped.push({ candidate, functionIndex });
     else {
       unmapped.push({
         interface: owner,
         name: resource === undefined ? name : `${resource}.${name}`,
-        reason,
+        ...refused,
       });
     }
   }
   const named = toolNames(mapped.map((each) => each.candidate), prefix);
-  return {
-    tools: mapped.map(({ candidate, functionIndex }, index) =>
-      tool(named[index] ?? "", candidate.function, functionIndex)
-    ),
-    unmapped,
-  };
+  const tools = mapped.map(({ candidate, functionIndex }, index) =>
+    tool(named[index] ?? "", candidate.function, functionIndex)
+  );
+  const tooLong = oversized(tools);
+  for (const [index, { candidate: { interface: owner, function: { name } } }] of mapped.entries()) {
+    const reason = tooLong.get(named[index] ?? "");
+    if (reason !== undefined) unmapped.push({ interface: owner, name, reason, oversized: true });
+  }
+  return { tools: tools.filter(({ name }) => !tooLong.has(name)), unmapped };
+}
+
+/** Names of the tools that would make the list of tools too long, each with the reason. */
+function oversized(tools: readonly Tool[]): ReadonlyMap<string, string> {
+  const refused = new Map<string, string>();
+  let total = 0;
+  // By name: engines list functions in different orders, and the same tools have to remain.
+  for (const tool of [...tools].sort((a, b) => a.name < b.name ? -1 : 1)) {
+    const { name } = tool;
+    const length = listedLength(tool);
+    if (length > TOOL_JSON_MAX) {
+      refused.set(
+        name,
+        `description and schemas of the tool "${name}" have ${length} characters, ` +
+          `${TOOL_JSON_MAX} are allowed`,
+      );
+    } else if (total + length > TOOLS_JSON_MAX) {
+      refused.set(
+        name,
+        `with the tool "${name}", descriptions and schemas of the component's tools have more ` +
+          `than ${TOOLS_JSON_MAX} characters`,
+      );
+    } else total += length;
+  }
+  return refused;
+}
+
+function listedLength({ name, description, inputSchema, outputSchema, errorSchema }: Tool): number {
+  const parts = [name, description, inputSchema, outputSchema, errorSchema];
+  return parts.reduce<number>(
+    (sum, each) => each === undefined ? sum : sum + jsonLength(each),
+    0,
+  );
 }
 
 function candidates(world: World): Candidate[] {
@@ -103,7 +151,20 @@ function candidates(world: World): Candidate[] {
   );
 }
 
-/** Why a function cannot be a tool. */
+/** Why a function cannot be a tool of this engine; null when it can. */
+function refusal(
+  candidate: Candidate,
+  functionIndex: number,
+): Omit<Unmapped, "interface" | "name"> | null {
+  const reason = obstacle(candidate);
+  if (reason !== null) return { reason };
+  if (typesTooLarge(candidate.function)) {
+    return { reason: `its types are larger than ${TYPE_NODES_MAX} nodes`, oversized: true };
+  }
+  return functionIndex < 0 ? { reason: "the engine cannot call it" } : null;
+}
+
+/** Why a function can be a tool of no engine. */
 function obstacle({ interface: owner, function: func }: Candidate): string | null {
   if (owner?.startsWith("wasi:http/incoming-handler")) {
     return "it serves HTTP and is mounted as a route";
@@ -123,8 +184,7 @@ function obstacle({ interface: owner, function: func }: Candidate): string | nul
     if (found !== null) return `its parameter ${param.name} holds ${found}, which has no JSON`;
   }
   const found = unserializable(func.result);
-  if (found !== null) return `its result holds ${found}, which has no JSON`;
-  return typesTooLarge(func) ? `its types are larger than ${TYPE_NODES_MAX} nodes` : null;
+  return found === null ? null : `its result holds ${found}, which has no JSON`;
 }
 
 function typesTooLarge(func: WitFunction): boolean {
@@ -190,7 +250,7 @@ function tool(name: string, func: WitFunction, functionIndex: number): Tool {
   const { fallible, ok, error } = resultSides(func);
   return {
     name,
-    ...(func.docs === undefined ? {} : { description: func.docs }),
+    ...(func.docs === undefined ? {} : { description: shortened(func.docs, DESCRIPTION_MAX) }),
     inputSchema: objectSchema(func.params, "input"),
     ...output(ok),
     ...(fallible

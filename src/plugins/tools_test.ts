@@ -128,3 +128,52 @@ world root { type t0 = u8; ${types.join(" ")} export f: func(x: t30); }`;
   assert.equal(tools.length, 0);
   assert.match(unmapped[0]?.reason ?? "", /larger than 10000 nodes/);
 });
+
+/** A record of many fields of one type that has long documentation, and functions with it. */
+function documentedRecord(fields: number, functions: readonly string[]): string {
+  const list = Array.from({ length: fields }, (_, i) => `f${i}: t`).join(", ");
+  return `package root:component;
+world root {
+  /// ${"d".repeat(60_000)}
+  type t = u8;
+  record r { ${list} }
+  ${functions.map((name) => `export ${name}: func(x: r);`).join("\n  ")}
+  export small: func() -> u8;
+}`;
+}
+
+function atTop(...names: readonly string[]): ExportedFunction[] {
+  return names.map((name) => ({ interface: null, name }));
+}
+
+test("tools: a tool whose schema would be huge is left out with its name, the others stay", () => {
+  const functions = atTop("f", "small");
+  const { tools, unmapped } = deriveTools(documentedRecord(9_900, ["f"]), functions, "x");
+  assert.deepEqual(tools.map((tool) => tool.name), ["x_small"]);
+  assert.equal(unmapped[0]?.oversized, true);
+  assert.match(unmapped[0]?.reason ?? "", /"x_f" have [0-9]{7,} characters, 262144 are allowed/);
+});
+
+test("tools: the list of one component has an end, whatever the order of its functions", () => {
+  // Each below the limit of a tool, all together above that of a component.
+  const names = Array.from({ length: 40 }, (_, i) => `f${i + 10}`);
+  const wit = documentedRecord(130, names);
+  const { tools, unmapped } = deriveTools(wit, atTop(...names, "small"), null);
+  const length = tools.reduce((sum, tool) => sum + JSON.stringify(tool).length, 0);
+  assert.ok(length > 3_000_000 && length < 4_400_000, String(length));
+  assert.match(unmapped.at(-1)?.reason ?? "", /with the tool "f49", .* more than 4194304/);
+  const turned = deriveTools(documentedRecord(130, names.toReversed()), atTop(...names), null);
+  const kept = (all: typeof tools) =>
+    all.map((tool) => tool.name).filter((name) => name !== "small").sort();
+  assert.deepEqual(kept(turned.tools), kept(tools));
+});
+
+test("tools: a long description is cut", () => {
+  const wit = `package root:component;
+world root {
+  /// ${"d".repeat(60_000)}
+  export f: func();
+}`;
+  const [tool] = deriveTools(wit, atTop("f"), null).tools;
+  assert.equal(tool?.description?.length, 4096);
+});

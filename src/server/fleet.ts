@@ -25,6 +25,9 @@ export interface FleetOptions {
   readonly stopping: AbortSignal;
 }
 
+/** Lines a plugin about functions that are too large to be tools. */
+const OVERSIZED_SHOWN = 5;
+
 export class Fleet {
   readonly #options: FleetOptions;
   readonly #found = new Map<string, FoundPlugin>();
@@ -101,11 +104,23 @@ export class Fleet {
         throw thrown;
       }
       announce(pluginLine(plugin));
+      this.#reportOversized(plugin);
     } catch (thrown) {
       const error = toAtollError(thrown);
       registry.fail(found.id, error);
       if (!stopping.aborted) this.#reportFailure(found.id, error);
     }
+  }
+
+  /** Other functions that are no tools were not meant to be; `atoll inspect` lists them all. */
+  #reportOversized({ id: plugin, unmapped }: Plugin): void {
+    const { log } = this.#options;
+    const oversized = unmapped.filter((each) => each.oversized === true);
+    for (const { name, reason } of oversized.slice(0, OVERSIZED_SHOWN)) {
+      log.warn(`function "${name}" is no tool: ${reason}`, { plugin });
+    }
+    const more = oversized.length - OVERSIZED_SHOWN;
+    if (more > 0) log.warn(`${more} more functions are too large to be tools`, { plugin });
   }
 
   /** Lines of a failed build are kept as lines; where a bug is shows its stack only. */

@@ -16,7 +16,7 @@ export type Body = (
 type Shape = Partial<
   Pick<
     McpTool,
-    "title" | "description" | "outputSchema" | "errorSchema" | "wrapsResult" | "inputSchema"
+    "description" | "outputSchema" | "errorSchema" | "wrapsResult" | "inputSchema"
   >
 >;
 
