@@ -6,7 +6,8 @@
  * - Each function and each turn of a loop takes one unit of fuel. When it is used up, the host is
  *   asked; it looks at the clock and gives more, or the guest traps. Traps cannot be caught by a
  *   guest, exceptions thrown by the host can.
- * - Growing a memory or a table asks the host first, which sums over all modules of an instance.
+ * - Growing a memory or a table asks the host first, which sums over all modules of an instance, and
+ *   tells it afterwards what came of it.
  * - Filling and copying take fuel by the byte, since one such instruction can take milliseconds.
  * - The start function is exported instead, so that it runs with the host in place.
  * - The maximum of each memory is at most the limit, as a second guard.
@@ -29,8 +30,12 @@ export const EXPORT_START = "atoll:start";
 
 /** First argument of the host's tick function: `(kind, amount) -> answer`. */
 export const TICK_FUEL = 0;
+/** May it grow by so much? What was allowed may still fail, at its own maximum or for want of memory. */
 export const TICK_MEMORY = 1;
 export const TICK_TABLE = 2;
+/** It has grown by so much. */
+export const TICK_MEMORY_GREW = 3;
+export const TICK_TABLE_GREW = 4;
 
 /** Fuel that a fresh instance has. */
 export const FUEL = 20_000;
@@ -148,6 +153,14 @@ function readImports(sections: ReadonlyMap<number, Uint8Array>) {
     imports.push({ kind, type: section.subarray(start, end) });
   }
   return imports;
+}
+
+/** Of an added function. */
+interface Counts {
+  /** Parameters, where a type of them takes more than one byte. */
+  readonly params?: number;
+  /** Locals of type i32, behind the parameters. */
+  readonly locals?: number;
 }
 
 class Guard {
@@ -295,13 +308,19 @@ class Guard {
     return writer.u8(0x45, 0x04, 0x40, 0x00, 0x0b);
   }
 
+  /** Tells the host that something has grown by the amount in a local, unless the result is -1. */
+  #tell(writer: WasmWriter, kind: number, amount: number, result: number): WasmWriter {
+    writer.u8(0x22).u32(result).u8(0x41, 0x7f, 0x47, 0x04, 0x40);
+    writer.u8(0x41, kind, 0x20).u32(amount);
+    this.#tick(writer);
+    return writer.u8(0x1a, 0x0b, 0x20).u32(result);
+  }
+
   #growMemory(memory: number): number {
-    return this.#wrapper(
-      `memory.grow ${memory}`,
-      [I32],
-      [I32],
-      () => this.#ask(TICK_MEMORY, 0).u8(0x20, 0, 0x40).u32(memory),
-    );
+    return this.#wrapper(`memory.grow ${memory}`, [I32], [I32], () => {
+      const writer = this.#ask(TICK_MEMORY, 0).u8(0x20, 0, 0x40).u32(memory);
+      return this.#tell(writer, TICK_MEMORY_GREW, 0, 1);
+    }, { locals: 1 });
   }
 
   /** The function that stands for a bulk instruction, or null for one that is left as it is. */
@@ -312,13 +331,10 @@ class Guard {
       const table = reader.u32();
       const type = this.#tableTypes[table];
       if (type === undefined) throw new WasmError("a table is not defined");
-      return this.#wrapper(
-        `table.grow ${table}`,
-        [...type, I32],
-        [I32],
-        () => this.#ask(TICK_TABLE, 1).u8(0x20, 0, 0x20, 1, 0xfc, 15).u32(table),
-        2,
-      );
+      return this.#wrapper(`table.grow ${table}`, [...type, I32], [I32], () => {
+        const writer = this.#ask(TICK_TABLE, 1).u8(0x20, 0, 0x20, 1, 0xfc, 15).u32(table);
+        return this.#tell(writer, TICK_TABLE_GREW, 1, 2);
+      }, { params: 2, locals: 1 });
     }
     reader.offset = start;
     skipImmediates(reader, 0xfc);
@@ -338,11 +354,11 @@ class Guard {
     params: readonly number[],
     results: readonly number[],
     body: () => WasmWriter,
-    paramCount = params.length,
+    counts: Counts = {},
   ): number {
     const known = this.#wrappers.get(key);
     if (known !== undefined) return known;
-    return this.#add(key, params, results, body(), paramCount);
+    return this.#add(key, params, results, body(), counts);
   }
 
   #add(
@@ -350,11 +366,14 @@ class Guard {
     params: readonly number[],
     results: readonly number[],
     body: WasmWriter,
-    paramCount = params.length,
+    counts: Counts = {},
   ): number {
     const index = this.#functionBase + this.#added.length;
-    const type = this.#type(params, results, paramCount);
-    const bytes = new WasmWriter().u32(0).raw(body.take()).u8(0x0b).take();
+    const type = this.#type(params, results, counts.params);
+    const writer = new WasmWriter();
+    if (counts.locals === undefined) writer.u32(0);
+    else writer.u32(1).u32(counts.locals).u8(I32);
+    const bytes = writer.raw(body.take()).u8(0x0b).take();
     this.#added.push({ type, body: bytes });
     this.#wrappers.set(key, index);
     return index;

@@ -1,7 +1,17 @@
 import assert from "node:assert/strict";
 import { parse } from "@bytecodealliance/jco-transpile/wasm-tools";
 import { test } from "../../tests/harness.ts";
-import { EXPORT_FUEL, EXPORT_START, EXPORT_TICK, guardModule, TICK_FUEL } from "./portable_core.ts";
+import {
+  EXPORT_FUEL,
+  EXPORT_START,
+  EXPORT_TICK,
+  guardModule,
+  TICK_FUEL,
+  TICK_MEMORY,
+  TICK_MEMORY_GREW,
+  TICK_TABLE,
+  TICK_TABLE_GREW,
+} from "./portable_core.ts";
 import { WasmError } from "./portable_wasm.ts";
 
 type Tick = (kind: number, amount: number) => number;
@@ -58,10 +68,10 @@ test("portable guard: a guest cannot catch its end", async () => {
   assert.throws(() => exports["try"]?.(), WebAssembly.RuntimeError);
 });
 
-test("portable guard: growing asks first, a refusal ends the guest", async () => {
+test("portable guard: growing asks first and tells what came of it, a refusal ends the guest", async () => {
   const asked: [number, number][] = [];
   const { exports, guarded } = await run(
-    `(module (memory (export "memory") 2) (table $t 3 funcref)
+    `(module (memory (export "memory") 2) (table $t 3 8 funcref)
       (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
       (func (export "table") (param i32) (result i32)
         (table.grow $t (ref.null func) (local.get 0))))`,
@@ -79,7 +89,17 @@ test("portable guard: growing asks first, a refusal ends the guest", async () =>
   assert.throws(() => exports["grow"]?.(10), WebAssembly.RuntimeError);
   assert.equal(exports["table"]?.(4), 3);
   assert.throws(() => exports["table"]?.(11), WebAssembly.RuntimeError);
-  assert.deepEqual(asked, [[1, 1], [1, 9], [1, 10], [2, 4], [2, 11]]);
+  assert.equal(exports["table"]?.(5), -1);
+  assert.deepEqual(asked, [
+    [TICK_MEMORY, 1],
+    [TICK_MEMORY_GREW, 1],
+    [TICK_MEMORY, 9],
+    [TICK_MEMORY, 10],
+    [TICK_TABLE, 4],
+    [TICK_TABLE_GREW, 4],
+    [TICK_TABLE, 11],
+    [TICK_TABLE, 5],
+  ]);
 });
 
 test("portable guard: filling and copying take fuel by the byte", async () => {

@@ -7,7 +7,14 @@
  */
 import type { Limits } from "../core/limits.ts";
 import type { LimitName } from "./limit_error.ts";
-import { FUEL, TICK_FUEL, TICK_MEMORY } from "./portable_core.ts";
+import {
+  FUEL,
+  TICK_FUEL,
+  TICK_MEMORY,
+  TICK_MEMORY_GREW,
+  TICK_TABLE,
+  TICK_TABLE_GREW,
+} from "./portable_core.ts";
 import { SHARED_WORDS, WORD_CANCEL, WORD_WAKE } from "./portable_protocol.ts";
 
 const PAGE_BYTES = 65_536;
@@ -77,17 +84,35 @@ export class CallGuard {
 
   /** The guest's question, from {@link TICK_FUEL} and its like: 0 ends it. */
   readonly tick = (kind: number, amount: number): number => {
-    if (kind === TICK_FUEL) return this.#look() ? FUEL : 0;
     // An amount is an unsigned number that arrives as a signed one.
-    const allowed = kind === TICK_MEMORY ? this.#memory(amount >>> 0) : this.#tables(amount >>> 0);
-    return allowed ? 1 : 0;
+    const more = amount >>> 0;
+    switch (kind) {
+      case TICK_FUEL:
+        return this.#look() ? FUEL : 0;
+      case TICK_MEMORY:
+        return this.#memoryAllowed(more) ? 1 : 0;
+      case TICK_TABLE:
+        return this.#tablesAllowed(more) ? 1 : 0;
+      case TICK_MEMORY_GREW:
+        this.#memoryPages += more;
+        return 1;
+      case TICK_TABLE_GREW:
+        this.#tableElements += more;
+        return 1;
+      default:
+        return 0;
+    }
   };
 
   /** Counts a core module that is about to be instantiated. */
   instance(memoryPages: number, tableElements: number): void {
     this.#instances += 1;
     if (this.#instances > this.limits.instances) this.fail("instances");
-    if (!this.#memory(memoryPages) || !this.#tables(tableElements)) throw new GuestEnded();
+    if (!this.#memoryAllowed(memoryPages) || !this.#tablesAllowed(tableElements)) {
+      throw new GuestEnded();
+    }
+    this.#memoryPages += memoryPages;
+    this.#tableElements += tableElements;
   }
 
   /** Registers the fuel of a module that was instantiated. */
@@ -140,21 +165,15 @@ export class CallGuard {
     return this.#stopped === null;
   }
 
-  #memory(pages: number): boolean {
-    if ((this.#memoryPages + pages) * PAGE_BYTES > this.limits.memoryBytes) {
-      this.stop({ kind: "limit", limit: "memory" });
-      return false;
-    }
-    this.#memoryPages += pages;
-    return true;
+  #memoryAllowed(pages: number): boolean {
+    const bytes = (this.#memoryPages + pages) * PAGE_BYTES;
+    if (bytes > this.limits.memoryBytes) this.stop({ kind: "limit", limit: "memory" });
+    return bytes <= this.limits.memoryBytes;
   }
 
-  #tables(elements: number): boolean {
-    if (this.#tableElements + elements > this.limits.tableElements) {
-      this.stop({ kind: "limit", limit: "tables" });
-      return false;
-    }
-    this.#tableElements += elements;
-    return true;
+  #tablesAllowed(elements: number): boolean {
+    const sum = this.#tableElements + elements;
+    if (sum > this.limits.tableElements) this.stop({ kind: "limit", limit: "tables" });
+    return sum <= this.limits.tableElements;
   }
 }

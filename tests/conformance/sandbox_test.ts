@@ -240,6 +240,12 @@ for (const engine of ENGINES) {
     assert.equal(table.data.limit, "tables");
   });
 
+  check("growth that fails takes nothing", async () => {
+    const failing = await bench.load("failing-growth", PATIENT);
+    assert.equal(await ok(failing, "grow", { times: 10 }), 20);
+    await failing.unload();
+  });
+
   check("what breaks the canonical ABI is a trap", async () => {
     const bad = await bench.fixture("bad-results");
     for (const name of ["not-utf8", "beyond", "endless", "bad-char", "bad-enum"]) {
