@@ -22,7 +22,7 @@ export interface Transpiled {
 }
 
 /** Part of a cached file's name: another transpiler or another layout makes others. */
-const FORMAT = "jco-transpile-0.15.0-1";
+const FORMAT = "jco-transpile-0.15.0-2";
 
 /** How long a component may take to be transpiled: 18 MB of Python take 10 s on a slow machine. */
 const COMPILE_MS_MAX = 120_000;

@@ -30,8 +30,14 @@ export class GuestEnded extends Error {
   override readonly name = "GuestEnded";
 }
 
-/** Least time between two looks at the clock from host functions, in their number. */
+/** Units of work between two looks at the clock from host functions: calls, entries, KB copied. */
 const CHARGES_A_LOOK = 64;
+
+const UNIT_BYTES = 1024;
+
+/** The native engine's hostcall fuel (`native/sandbox/src/instance.rs`), so that both end alike. */
+const LIFT_BASE_BYTES = 1024 * 1024;
+const LIFT_PER_OUTPUT_BYTE = 40;
 
 export class CallGuard {
   readonly limits: Limits;
@@ -46,6 +52,8 @@ export class CallGuard {
   #instances = 0;
   #resources = 0;
   #charges = 0;
+  #liftedBytes = 0;
+  #heldBytes = 0;
   #stopped: StopReason | null = null;
 
   constructor(id: number, limits: Limits, budgetMs: number, shared: SharedArrayBuffer) {
@@ -127,10 +135,48 @@ export class CallGuard {
     this.charge();
   }
 
-  /** Called by host functions, whose time a guest's fuel does not cover. */
-  charge(): void {
-    this.#charges += 1;
-    if (this.#charges % CHARGES_A_LOOK === 0 && !this.#look()) throw new GuestEnded();
+  /**
+   * Called by host functions, whose time a guest's fuel does not cover, before what they do.
+   * @param units A call is one, and so is each entry of a list that is walked.
+   */
+  charge(units = 1): void {
+    this.#charges += units;
+    if (this.#charges < CHARGES_A_LOOK) return;
+    this.#charges = 0;
+    if (!this.#look()) throw new GuestEnded();
+  }
+
+  /** The same for bytes that are copied or looked at. */
+  chargeBytes(bytes: number): void {
+    this.charge(Math.ceil(bytes / UNIT_BYTES));
+  }
+
+  /**
+   * Called before values are made of what lies in the guest's memory. The same few bytes there may
+   * be named a million times by one list, so what one crossing makes of them has a limit.
+   */
+  readonly lift = (bytes: number): void => {
+    this.#liftedBytes += bytes;
+    const { outputBytes } = this.limits;
+    if (this.#liftedBytes > LIFT_BASE_BYTES + LIFT_PER_OUTPUT_BYTE * outputBytes) {
+      this.fail("output");
+    }
+    this.chargeBytes(bytes);
+  };
+
+  /** The arguments of a host function are lifted, and it is about to run. */
+  readonly crossed = (): void => {
+    this.#liftedBytes = 0;
+    this.charge();
+  };
+
+  /**
+   * Counts what the host keeps for the guest beyond one call of a host function, as memory.
+   * @param bytes Negative for what it no longer keeps.
+   */
+  hold(bytes: number): void {
+    this.#heldBytes += bytes;
+    if (bytes > 0 && !this.#memoryAllowed(0)) throw new GuestEnded();
   }
 
   /**
@@ -166,7 +212,7 @@ export class CallGuard {
   }
 
   #memoryAllowed(pages: number): boolean {
-    const bytes = (this.#memoryPages + pages) * PAGE_BYTES;
+    const bytes = (this.#memoryPages + pages) * PAGE_BYTES + this.#heldBytes;
     if (bytes > this.limits.memoryBytes) this.stop({ kind: "limit", limit: "memory" });
     return bytes <= this.limits.memoryBytes;
   }

@@ -43,7 +43,7 @@ export class Fields extends HostResource {
   }
 
   get(name: string): Uint8Array[] {
-    this.guard.charge();
+    this.guard.charge(this.#entries.length);
     const wanted = name.toLowerCase();
     return this.#entries.filter(([each]) => each.toLowerCase() === wanted).map(([, v]) => v);
   }
@@ -69,7 +69,7 @@ export class Fields extends HostResource {
   }
 
   entries(): [string, Uint8Array][] {
-    this.guard.charge();
+    this.guard.charge(this.#entries.length);
     return this.#entries.map(([name, value]) => [name, value]);
   }
 
@@ -78,7 +78,8 @@ export class Fields extends HostResource {
   }
 
   #check(name: string, values: readonly Uint8Array[]): void {
-    this.guard.charge();
+    this.guard.charge(values.length);
+    this.guard.chargeBytes(values.reduce((sum, value) => sum + value.length, name.length));
     if (this.#immutable) throw { tag: "immutable" } satisfies HeaderError;
     if (!NAME.test(name) || values.some((value) => value.some(isControl))) {
       throw { tag: "invalid-syntax" } satisfies HeaderError;
@@ -87,17 +88,29 @@ export class Fields extends HostResource {
   }
 
   #add(name: string, value: Uint8Array): void {
+    this.guard.charge();
     this.#bytes += name.length + value.length;
     if (this.#bytes > this.guard.limits.fieldBytes) this.guard.fail("fields");
+    this.hold(heldBytes(name, value));
     // A copy: what jco hands over may be a view of the guest's memory.
     this.#entries.push([name, value.slice()]);
   }
 
   #remove(name: string): void {
+    this.guard.charge(this.#entries.length);
     const wanted = name.toLowerCase();
-    this.#entries = this.#entries.filter(([each]) => each.toLowerCase() !== wanted);
-    this.#bytes = this.#entries.reduce((sum, [each, value]) => sum + each.length + value.length, 0);
+    this.#entries = this.#entries.filter(([each, value]) => {
+      if (each.toLowerCase() !== wanted) return true;
+      this.#bytes -= each.length + value.length;
+      this.hold(-heldBytes(each, value));
+      return false;
+    });
   }
+}
+
+/** An entry is two arrays and a string, whatever their length. */
+function heldBytes(name: string, value: Uint8Array): number {
+  return 200 + 2 * name.length + value.length;
 }
 
 /** Control characters other than a tab. */

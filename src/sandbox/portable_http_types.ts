@@ -235,6 +235,10 @@ export class OutgoingResponse extends HostResource {
     if (!this.#bodyTaken || this.#finished) target.complete();
   }
 
+  protected override disposed(): void {
+    this.#headers[Symbol.dispose]();
+  }
+
   #declaredLength(): number | null {
     const value = this.#headers.get("content-length")[0];
     if (value === undefined) return null;
@@ -264,6 +268,12 @@ export class ResponseOutparam extends HostResource {
 class IncomingResponse extends HostResource {}
 class FutureIncomingResponse extends HostResource {}
 
+/** RFC 9110, 5.6.2: what a method is made of. */
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** RFC 3986, 3.1. */
+const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*$/;
+const NO_CONTROL = /^[^\0-\x20\x7f]*$/;
+
 /** A request to elsewhere: it can be built, `handle` denies it. */
 class OutgoingRequest extends HostResource {
   #method: Method = { tag: "get" };
@@ -283,15 +293,39 @@ class OutgoingRequest extends HostResource {
     return new OutgoingBody(this.guard, nowhere, null, () => {});
   }
 
+  protected override disposed(): void {
+    this.fields[Symbol.dispose]();
+  }
+
   method = () => this.#method;
-  setMethod = (method: Method) => void (this.#method = method);
+  setMethod = (method: Method) => {
+    this.#keep(this.#method.val, method.val, TOKEN);
+    this.#method = method;
+  };
   pathWithQuery = () => this.#path;
-  setPathWithQuery = (path: string | undefined) => void (this.#path = path);
+  setPathWithQuery = (path: string | undefined) => {
+    this.#keep(this.#path, path, NO_CONTROL);
+    this.#path = path;
+  };
   scheme = () => this.#scheme;
-  setScheme = (scheme: Scheme | undefined) => void (this.#scheme = scheme);
+  setScheme = (scheme: Scheme | undefined) => {
+    this.#keep(this.#scheme?.val, scheme?.val, SCHEME);
+    this.#scheme = scheme;
+  };
   authority = () => this.#authority;
-  setAuthority = (authority: string | undefined) => void (this.#authority = authority);
+  setAuthority = (authority: string | undefined) => {
+    this.#keep(this.#authority, authority, NO_CONTROL);
+    this.#authority = authority;
+  };
   headers = () => Fields.immutable(this.guard, this.fields.entries());
+
+  /** Counts a text that takes the place of another; throws the `error` of a `result` for a bad one. */
+  #keep(before = "", after = "", valid: RegExp): void {
+    this.guard.chargeBytes(after.length);
+    if (after.length > this.guard.limits.fieldBytes) throw undefined;
+    if (after !== "" && !valid.test(after)) throw undefined;
+    this.hold(2 * (after.length - before.length));
+  }
 }
 
 class RequestOptions extends HostResource {

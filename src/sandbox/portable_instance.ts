@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import { EXPORT_FUEL, EXPORT_START, EXPORT_TICK, type GuardedModule } from "./portable_core.ts";
 import type { CallGuard } from "./portable_guard.ts";
+import { HOST_IMPORT } from "./portable_mend.ts";
 import type { CompiledComponent, FunctionPlace } from "./portable_protocol.ts";
 import type { Imports } from "./portable_wasi.ts";
 import { jsFunctionName } from "./value_names.ts";
@@ -79,7 +80,12 @@ export async function instantiate(
     if (module === undefined) throw new Error(`core module ${name} is missing`);
     return module;
   };
-  return await code.instantiate(getCoreModule, imports, instantiateCore);
+  const host = { lift: guard.lift, crossed: guard.crossed };
+  return await code.instantiate(
+    getCoreModule,
+    { ...imports, [HOST_IMPORT]: host },
+    instantiateCore,
+  );
 }
 
 /** An exported function of an instance. */

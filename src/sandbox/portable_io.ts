@@ -17,6 +17,7 @@ export type StreamError = { tag: "closed" } | { tag: "last-operation-failed"; va
 export class HostResource {
   readonly guard: CallGuard;
   #alive = true;
+  #heldBytes = 0;
 
   constructor(guard: CallGuard) {
     this.guard = guard;
@@ -27,7 +28,14 @@ export class HostResource {
     if (!this.#alive) return;
     this.#alive = false;
     this.guard.resource(-1);
+    this.guard.hold(-this.#heldBytes);
     this.disposed();
+  }
+
+  /** Counts what the host keeps in it for the guest, until the guest lets go; negative: no longer. */
+  protected hold(bytes: number): void {
+    this.#heldBytes += bytes;
+    this.guard.hold(bytes);
   }
 
   /** The guest let go of it. */
@@ -77,12 +85,15 @@ export function poll(list: readonly Pollable[]): Uint32Array {
   if (guard === undefined) throw new WebAssembly.RuntimeError("poll of an empty list");
   for (;;) {
     const seen = guard.wakes;
-    const ready = list.flatMap((pollable, index) => pollable.condition.ready() ? [index] : []);
-    if (ready.length > 0) {
+    const ready: number[] = [];
+    let inMs = Infinity;
+    for (const [index, { condition }] of list.entries()) {
       guard.charge();
-      return Uint32Array.from(ready);
+      if (condition.ready()) ready.push(index);
+      else inMs = Math.min(inMs, condition.inMs());
     }
-    guard.wait(Math.min(...list.map((pollable) => pollable.condition.inMs())), seen);
+    if (ready.length > 0) return Uint32Array.from(ready);
+    guard.wait(inMs, seen);
   }
 }
 
@@ -111,6 +122,7 @@ export class InputStream extends HostResource {
     const most = length > BigInt(STREAM_BYTES_MAX) ? STREAM_BYTES_MAX : Number(length);
     const bytes = this.source.read(most);
     if (bytes === null) throw { tag: "closed" } satisfies StreamError;
+    this.guard.chargeBytes(bytes.length);
     return bytes;
   }
 
@@ -154,6 +166,7 @@ export class OutputStream extends HostResource {
     if (contents.length > this.sink.room()) {
       throw new WebAssembly.RuntimeError("a write is larger than check-write allowed");
     }
+    this.guard.chargeBytes(contents.length);
     // A copy: what jco hands over may be a view of the guest's memory.
     if (contents.length > 0) this.sink.write(contents.slice());
   }

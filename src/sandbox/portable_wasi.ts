@@ -132,8 +132,9 @@ function randomness(guard: CallGuard): Imports {
     const random = new Uint8Array(Number(length));
     // Web Crypto gives up to 65,536 bytes at once.
     for (let offset = 0; offset < random.length; offset += 65_536) {
-      guard.charge();
-      crypto.getRandomValues(random.subarray(offset, offset + 65_536));
+      const part = random.subarray(offset, offset + 65_536);
+      guard.chargeBytes(part.length);
+      crypto.getRandomValues(part);
     }
     return random;
   };
@@ -155,10 +156,10 @@ export function unknownImports(world: World, known: Imports): string[] {
     // Types alone need nobody behind them.
     if (item.functions.length === 0 && item.resources.length === 0) return [];
     const [name = "", version = ""] = item.name.split("@");
-    const members = known[name];
+    const members = Object.hasOwn(known, name) ? known[name] : undefined;
     if (members === undefined || !/^0\.2(?:\.|$)/.test(version)) return [item.name];
     return item.functions
-      .filter((func) => func.kind === "free" && !(jsMemberName(func.name) in members))
+      .filter((func) => func.kind === "free" && !Object.hasOwn(members, jsMemberName(func.name)))
       .map((func) => `${item.name}#${func.name}`);
   });
 }

@@ -107,6 +107,14 @@ for (const engine of ENGINES) {
     }
   });
 
+  check("HTTP: an argument that is larger than any limit is not even copied", async () => {
+    const hostile = await bench.load("hostile-http", { ...PATIENT, outputBytes: 1_000 });
+    const large = request("/big-header?n=4194304");
+    assert.equal((await failure("limit", () => hostile.handle(large))).data.limit, "output");
+    assert.equal(await textOf(await hostile.handle(request("/ok"))), "ok");
+    await hostile.unload();
+  });
+
   check("HTTP: a guest that does not answer is an error", async () => {
     const hostile = await bench.fixture("hostile-http", PATIENT);
     for (const path of ["/trap", "/early"]) {
