@@ -146,6 +146,8 @@ export interface LoadOptions {
   readonly onProgress?: (line: string) => void;
   /** Ends the building. */
   readonly signal?: AbortSignal;
+  /** Told the component's binary, for whoever loads the same one on another engine. */
+  readonly onBytes?: (bytes: Uint8Array) => void;
   /** Each line that the guest writes. */
   readonly onLog?: (plugin: string, line: GuestLog) => void;
 }
@@ -164,7 +166,9 @@ export async function loadPlugin(found: FoundPlugin, options: LoadOptions): Prom
   const profile = profileOf(found, config);
   const component = await loadComponent(sandbox, profile, bytes, onLog);
   try {
-    return new Plugin(profile, component);
+    const plugin = new Plugin(profile, component);
+    options.onBytes?.(bytes);
+    return plugin;
   } catch (thrown) {
     await component.unload();
     throw thrown;

@@ -6,11 +6,10 @@
  */
 import type { Config } from "../config/schema.ts";
 import { type AtollError, toAtollError } from "../core/errors.ts";
-import { componentOf } from "../plugins/build.ts";
 import { discover, type FoundPlugin } from "../plugins/discovery.ts";
 import { loadComponent, loadPlugin, type Plugin } from "../plugins/plugin.ts";
 import type { Registry } from "../plugins/registry.ts";
-import type { GuestLog, Sandbox } from "../sandbox/sandbox.ts";
+import type { GuestLog, LoadedComponent, Sandbox } from "../sandbox/sandbox.ts";
 import type { Logger } from "../telemetry/log.ts";
 
 export interface FleetOptions {
@@ -30,7 +29,10 @@ const OVERSIZED_SHOWN = 5;
 
 export class Fleet {
   readonly #options: FleetOptions;
-  readonly #found = new Map<string, FoundPlugin>();
+  /** What was loaded, until it has moved: sources and files may change meanwhile. */
+  readonly #bytes = new Map<string, Uint8Array>();
+  #movable = true;
+  #closed = false;
   #sandbox: Sandbox;
   /** The engine before, where a plugin had to stay on it. */
   #before: Sandbox | null = null;
@@ -54,10 +56,7 @@ export class Fleet {
       log.error(error.message, { plugin: id });
     }
     const enabled = found.filter(({ id }) => config.pluginSettings[id]?.enabled !== false);
-    for (const plugin of enabled) {
-      this.#found.set(plugin.id, plugin);
-      registry.begin(plugin.id);
-    }
+    for (const plugin of enabled) registry.begin(plugin.id);
     const all = Promise.all(enabled.map((plugin) => this.#load(plugin))).then(() => {});
     this.#loading = all;
     return all;
@@ -66,10 +65,12 @@ export class Fleet {
   /**
    * Moves every plugin to another engine, one after the other, without a failed call: new calls go
    * to the new component at once, the old one is unloaded when its calls have ended. A plugin that
-   * the new engine refuses stays where it is.
+   * the new engine refuses stays where it is. The engine is the fleet's from now on, also when the
+   * fleet was closed meanwhile.
    */
   async moveTo(sandbox: Sandbox): Promise<void> {
     await this.#loading;
+    if (this.#closed) return await sandbox.close();
     const before = this.#sandbox;
     this.#before = before;
     this.#sandbox = sandbox;
@@ -77,13 +78,22 @@ export class Fleet {
     for (const plugin of this.#options.registry.plugins()) {
       if (!await this.#move(plugin, sandbox)) stayed.push(plugin.id);
     }
+    this.stay();
     if (stayed.length > 0) return;
     this.#before = null;
     await before.close();
   }
 
-  /** Ends the engines at once. */
+  /** Says that no other engine will come (any more): the binaries need not be kept for it. */
+  stay(): void {
+    this.#movable = false;
+    this.#bytes.clear();
+  }
+
+  /** Ends the engines: running calls are cut off, loads fail. */
   async close(): Promise<void> {
+    this.#closed = true;
+    this.stay();
     await Promise.all([this.#sandbox.close(), this.#before?.close()]);
   }
 
@@ -95,6 +105,9 @@ export class Fleet {
         config,
         onProgress: show,
         signal: stopping,
+        onBytes: (bytes) => {
+          if (this.#movable) this.#bytes.set(found.id, bytes);
+        },
         ...this.#guestLogs(),
       });
       try {
@@ -132,18 +145,19 @@ export class Fleet {
   }
 
   async #move(plugin: Plugin, sandbox: Sandbox): Promise<boolean> {
-    const found = this.#found.get(plugin.id);
-    if (found === undefined || plugin.component.engine === sandbox.kind) return true;
-    const { config, log, announce, stopping } = this.#options;
+    if (plugin.component.engine === sandbox.kind) return true;
+    const bytes = this.#bytes.get(plugin.id);
+    if (bytes === undefined) return false;
+    const { log, announce, stopping } = this.#options;
     try {
-      const { bytes } = await componentOf(found, { cacheDir: config.cacheDir, signal: stopping });
-      const component = await loadComponent(
-        sandbox,
-        plugin,
-        bytes,
-        this.#guestLogs().onLog,
-      );
-      const old = plugin.swap(component);
+      const component = await loadComponent(sandbox, plugin, bytes, this.#guestLogs().onLog);
+      let old: LoadedComponent;
+      try {
+        old = plugin.swap(component);
+      } catch (thrown) {
+        await component.unload();
+        throw thrown;
+      }
       announce(pluginLine(plugin));
       await old.unload();
       return true;

@@ -1,6 +1,6 @@
 /** Plugins move from the portable engine to the native one while they serve: no call fails. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -10,9 +10,10 @@ import { Dispatcher } from "../../src/dispatch/dispatcher.ts";
 import { Registry } from "../../src/plugins/registry.ts";
 import { openNativeSandbox } from "../../src/sandbox/native.ts";
 import { openPortableSandbox } from "../../src/sandbox/portable.ts";
+import type { LoadedComponent, Sandbox } from "../../src/sandbox/sandbox.ts";
 import { Fleet } from "../../src/server/fleet.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
-import { fixtureFolder } from "../fixtures/build.ts";
+import { fixture, fixtureFolder, type FixtureName } from "../fixtures/build.ts";
 import { test } from "../harness.ts";
 
 test("plugins move to the native engine without a failed call", async () => {
@@ -97,4 +98,101 @@ test("a folder that is not there is refused before anything is loaded", async ()
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+/** A fleet on the portable engine with one component, whose file the test may change. */
+async function withComponent(
+  name: FixtureName,
+  body: (fleet: Fleet, registry: Registry, file: string, lines: string[]) => Promise<void>,
+): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "atoll-fleet-"));
+  const file = join(folder, "one.wasm");
+  copyFileSync(await fixture(name), file);
+  const { config } = loadConfig({ flags: { plugins: [file] }, environment: {}, cwd: folder });
+  const registry = new Registry();
+  const lines: string[] = [];
+  const fleet = new Fleet(await openPortableSandbox({}), {
+    config,
+    registry,
+    log: createLogger({ level: "warn", format: "json", write: (line) => lines.push(line) }),
+    announce: () => {},
+    show: () => {},
+    stopping: new AbortController().signal,
+  });
+  try {
+    await body(fleet, registry, file, lines);
+  } finally {
+    await fleet.close();
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** An engine of the other kind that gives out these components, and counts what becomes of them. */
+class OtherEngine implements Sandbox {
+  readonly kind = "native";
+  readonly loaded: Uint8Array[] = [];
+  unloaded = 0;
+  closed = 0;
+
+  constructor(readonly component: Partial<LoadedComponent> = {}) {}
+
+  load({ bytes }: { readonly bytes: Uint8Array }): Promise<LoadedComponent> {
+    this.loaded.push(bytes);
+    return Promise.resolve({
+      engine: this.kind,
+      digest: "",
+      wit: "package root:component;\nworld root {}",
+      functions: [],
+      http: false,
+      origin: { kind: "cache", ms: 0 },
+      call: () => assert.fail("it is not called"),
+      handle: () => assert.fail("it is not called"),
+      unload: () => Promise.resolve(void this.unloaded++),
+      ...this.component,
+    });
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve(void this.closed++);
+  }
+}
+
+test("a plugin moves as it was loaded, whatever became of its file", async () => {
+  await withComponent("tiny", async (fleet, registry, file) => {
+    await fleet.load();
+    const [plugin] = registry.plugins();
+    assert.ok(plugin);
+    const { digest, wit, functions } = plugin.component;
+    writeFileSync(file, "something else");
+    const other = new OtherEngine({ digest, wit, functions });
+    await fleet.moveTo(other);
+    assert.equal(plugin.component.engine, "native");
+    assert.equal(other.loaded.length, 1);
+  });
+});
+
+test("a component that does not fit is unloaded again, and the plugin stays", async () => {
+  await withComponent("tiny", async (fleet, registry, _, lines) => {
+    await fleet.load();
+    const other = new OtherEngine();
+    await fleet.moveTo(other);
+    assert.equal(registry.plugins()[0]?.component.engine, "portable");
+    assert.deepEqual([other.loaded.length, other.unloaded], [1, 1]);
+    assert.match(lines.join(), /stays on the portable engine/);
+    await fleet.close();
+    assert.equal(other.closed, 1);
+  });
+});
+
+test("a fleet that is closed ends its loads and takes no other engine", async () => {
+  await withComponent("units", async (fleet, registry) => {
+    const loading = fleet.load();
+    const other = new OtherEngine();
+    const moving = fleet.moveTo(other);
+    await fleet.close();
+    await loading;
+    await moving;
+    assert.deepEqual(registry.failed().map(({ error }) => error.code), ["closed"]);
+    assert.deepEqual([other.loaded.length, other.closed], [0, 1]);
+  });
 });
