@@ -55,10 +55,11 @@ class PortableSandbox implements Sandbox {
   }
 
   async load(spec: ComponentSpec): Promise<LoadedComponent> {
-    if (this.#closed) throw new AtollError("closed", "the sandbox was closed");
+    this.#refuseClosed(spec.id);
     const started = performance.now();
     const digest = createHash("sha256").update(spec.bytes).digest("hex");
     const { transpiled, cached } = await this.#compiler.compile(spec.id, digest, spec.bytes);
+    this.#refuseClosed(spec.id);
     const world = readWorld(transpiled.wit);
     refuseUnknownImports(spec.id, world);
     const compiled = guarded(spec, transpiled);
@@ -69,6 +70,8 @@ class PortableSandbox implements Sandbox {
       httpInterface,
     });
     await queue.warm();
+    if (this.#closed) await queue.close();
+    this.#refuseClosed(spec.id);
     const component = new PortableComponent(spec, queue, {
       digest,
       wit: transpiled.wit,
@@ -82,8 +85,16 @@ class PortableSandbox implements Sandbox {
 
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.all([...this.#components].map((component) => component.close()));
-    await this.#compiler.close();
+    const components = [...this.#components].map((component) => component.close());
+    await Promise.all([this.#compiler.close(), ...components]);
+  }
+
+  /** A load that began before the end must not leave a worker behind it. */
+  #refuseClosed(plugin: string): void {
+    if (!this.#closed) return;
+    throw new AtollError("closed", `Cannot load plugin "${plugin}": the sandbox was closed`, {
+      plugin,
+    });
   }
 }
 

@@ -30,7 +30,7 @@ const COMPILE_MS_MAX = 120_000;
 /** How long the worker stays for another component. */
 const IDLE_MS = 5_000;
 
-/** Components kept in memory, so that a second load of the same one is free. */
+/** Components kept in memory, so that a second load of the same one transpiles nothing. */
 const KEPT_MAX = 16;
 
 export class PortableCompiler {
@@ -40,6 +40,7 @@ export class PortableCompiler {
   #idle: ReturnType<typeof setTimeout> | undefined;
   /** One component at a time. */
   #turn: Promise<unknown> = Promise.resolve();
+  readonly #closing = new AbortController();
 
   constructor(cacheDir: string | undefined) {
     this.#folder = cacheDir === undefined ? null : privateFolder(join(cacheDir, "portable"));
@@ -47,7 +48,7 @@ export class PortableCompiler {
 
   /**
    * @returns The code, and whether it was there already.
-   * @throws AtollError component
+   * @throws AtollError component; closed
    */
   async compile(
     id: string,
@@ -68,23 +69,27 @@ export class PortableCompiler {
     return { transpiled, cached: false };
   }
 
+  /** Ends what is being compiled and what waits for it. */
   async close(): Promise<void> {
+    this.#closing.abort();
     clearTimeout(this.#idle);
     await this.#turn;
-    clearTimeout(this.#idle);
     await this.#worker?.terminate();
     this.#worker = null;
   }
 
   async #transpile(id: string, bytes: Uint8Array): Promise<Transpiled> {
+    const closing = this.#closing.signal;
+    if (closing.aborted) throw closed(id);
     clearTimeout(this.#idle);
     const worker = this.#worker ??= new Worker(
       new URL("./portable_compiler_worker.ts", import.meta.url),
     );
     worker.ref();
-    const reply = await ask(worker, { bytes });
+    const reply = await ask(worker, { bytes }, closing);
     if (reply === null) this.#worker = null;
-    else {
+    if (closing.aborted) throw closed(id);
+    if (reply !== null) {
       worker.unref();
       this.#idle = setTimeout(() => {
         void worker.terminate();
@@ -139,16 +144,29 @@ export class PortableCompiler {
   }
 }
 
-/** What the worker answers; null when it had to be given up. */
-function ask(worker: Worker, request: CompileRequest): Promise<CompileReply | null> {
+function closed(plugin: string): AtollError {
+  return new AtollError("closed", `Cannot load plugin "${plugin}": the sandbox was closed`, {
+    plugin,
+  });
+}
+
+/** What the worker answers; null when it had to be given up, or the signal said so. */
+function ask(
+  worker: Worker,
+  request: CompileRequest,
+  signal: AbortSignal,
+): Promise<CompileReply | null> {
   return new Promise((resolve) => {
     const end = (reply: CompileReply | null) => {
       clearTimeout(timer);
+      signal.removeEventListener("abort", abort);
       worker.removeAllListeners();
       if (reply === null) void worker.terminate();
       resolve(reply);
     };
+    const abort = () => end(null);
     const timer = setTimeout(() => end(null), COMPILE_MS_MAX);
+    signal.addEventListener("abort", abort);
     worker.once("message", end);
     worker.once("error", () => end(null));
     worker.once("exit", () => end(null));

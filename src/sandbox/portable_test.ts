@@ -87,6 +87,29 @@ test("portable: A30: a worker that is ended with calls in flight ends each of th
   }
 });
 
+test("portable: closing ends what is being loaded and what waits for it", async () => {
+  const sandbox = await openPortableSandbox({});
+  const bytes = [await fixtureBytes("units"), await fixtureBytes("hostile")];
+  const loads = bytes.map((each) => sandbox.load({ id: "late", bytes: each, limits }));
+  const tiny = { id: "tiny", bytes: await fixtureBytes("tiny"), limits };
+  const ends = Promise.allSettled(loads);
+  await sandbox.close();
+  for (const end of await ends) {
+    assert.ok(end.status === "rejected" && end.reason instanceof AtollError);
+    assert.equal(end.reason.code, "closed", end.reason.message);
+  }
+  await assert.rejects(sandbox.load(tiny), { code: "closed" });
+
+  const second = await openPortableSandbox({});
+  await (await second.load(tiny)).unload();
+  // Transpiled before, so that it waits for its worker only.
+  const again = second.load(tiny);
+  const end = again.then(() => null, (error: unknown) => error);
+  await second.close();
+  const error = await end;
+  assert.ok(error instanceof AtollError && error.code === "closed", String(error));
+});
+
 test("portable: memory does not grow with calls that use it up", async () => {
   const sandbox = await openPortableSandbox({});
   const hostile = await sandbox.load({

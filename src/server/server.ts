@@ -124,8 +124,9 @@ class Server implements RunningServer {
       stopping,
     });
     stopping.throwIfAborted();
+    if (engine.upgrade === null) this.#fleet.stay();
     const loaded = this.#fleet.load();
-    await settled(loaded, SETTLE_MS);
+    await settled(loaded, SETTLE_MS, stopping);
     stopping.throwIfAborted();
     this.#state = "ready";
     if (this.url !== null) this.#say(`listening on ${this.url}`);
@@ -154,9 +155,11 @@ class Server implements RunningServer {
     await this.#starting.catch(() => {});
     const ended = await calls;
     if (!ended) log.warn(`calls were still running after ${config.http.graceMs} ms and are cut`);
-    await this.#listener?.stop(ended ? Math.max(0, deadline - performance.now()) : 0);
-    await this.#upgrade;
+    const left = () => ended ? Math.max(0, deadline - performance.now()) : 0;
+    await this.#listener?.stop(left());
+    // Before what goes on in the background is waited for: closed engines end loads and moves.
     await this.#fleet?.close();
+    await settled(this.#upgrade, left());
     this.#progress.clear();
   }
 
@@ -198,6 +201,7 @@ class Server implements RunningServer {
       await this.#fleet?.moveTo(sandbox);
     } catch (thrown) {
       if (this.#stopping.signal.aborted) return;
+      this.#fleet?.stay();
       const error = toAtollError(thrown);
       log.error(`staying on the portable engine: ${error.message}`);
     }
@@ -222,14 +226,17 @@ class Server implements RunningServer {
   }
 }
 
-/** Waits for a promise, but not longer than `ms`. */
-async function settled(promise: Promise<void>, ms: number): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  await Promise.race([
-    promise,
-    new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, ms);
-    }),
-  ]);
-  clearTimeout(timer);
+/** Waits for a promise, but not longer than `ms`, nor beyond the signal. */
+async function settled(promise: Promise<void>, ms: number, signal?: AbortSignal): Promise<void> {
+  const { promise: expired, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  const expire = () => resolve();
+  signal?.addEventListener("abort", expire);
+  if (signal?.aborted === true) resolve();
+  try {
+    await Promise.race([promise, expired]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", expire);
+  }
 }
