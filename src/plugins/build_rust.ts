@@ -4,7 +4,7 @@
  * Owns: the command line, adding the target through rustup, finding the artefact. Cargo's target
  * folder is shared by all plugins, so that wit-bindgen is compiled once.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { AtollError } from "../core/errors.ts";
@@ -110,7 +110,9 @@ async function addTarget(folder: string, task: BuildTask): Promise<void> {
 
 /** The one `.wasm` that came from a manifest in the plugin's folder. */
 function readArtefact(id: string, folder: string, artefacts: readonly Artefact[]): Uint8Array {
-  const own = artefacts.filter((artefact) => artefact.manifest_path.startsWith(`${folder}/`));
+  // Cargo reports physical paths, also where the plugin is reached through a link.
+  const root = realpathSync(folder);
+  const own = artefacts.filter((artefact) => artefact.manifest_path.startsWith(`${root}/`));
   const files = [...new Set(own.flatMap((artefact) => artefact.filenames))]
     .filter((file) => file.endsWith(".wasm"));
   const [file] = files;
