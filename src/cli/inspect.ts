@@ -45,7 +45,7 @@ export async function inspect(context: CommandContext): Promise<number> {
       `Cannot inspect "${path}": expected a .wasm file or one plugin's folder`,
     );
   }
-  const { bytes } = await componentOf(plugin, {
+  const bytes = await componentOf(plugin, {
     cacheDir: config.cacheDir,
     onProgress: (line) => log.info(line),
   });

@@ -1,12 +1,21 @@
 /**
  * The component of a plugin: read where it is ready, taken from the cache, or built.
  *
- * Owns: the cache of built components, `<cache>/plugins/<key>/component.wasm` with its digest, and
- * that a half-written or changed file is never used. How each kind is built is in `build_*.ts`.
+ * Owns: the cache of built components, `<cache>/plugins/<key>/component.wasm` with its digest, that
+ * what is there was made of exactly the sources of its key, that a half-written or changed file is
+ * never used, and that old ones go. How each kind is built is in `build_*.ts`.
  * Must not know what the component does.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { AtollError, toAtollError } from "../core/errors.ts";
@@ -38,12 +47,6 @@ export interface BuildTask {
   readonly signal: AbortSignal | undefined;
 }
 
-export interface ComponentBytes {
-  readonly bytes: Uint8Array;
-  /** `ready`: nothing to build; `cache`: built before; `built`: just now. */
-  readonly origin: "ready" | "cache" | "built";
-}
-
 /**
  * The component of a plugin that was found.
  * @throws AtollError build, with the last lines of what the tool said; io: it cannot be read;
@@ -52,25 +55,21 @@ export interface ComponentBytes {
 export async function componentOf(
   plugin: FoundPlugin,
   options: BuildOptions,
-): Promise<ComponentBytes> {
+): Promise<Uint8Array> {
   const { manifest } = plugin;
-  if (manifest === null) return { bytes: readComponent(plugin.id, plugin.path), origin: "ready" };
+  if (manifest === null) return readComponent(plugin.id, plugin.path);
   if (manifest.component !== undefined) {
-    const path = join(plugin.path, manifest.component);
-    return { bytes: readComponent(plugin.id, path), origin: "ready" };
+    return readComponent(plugin.id, join(plugin.path, manifest.component));
   }
   const build = manifest.build;
   if (build === undefined) {
     throw new AtollError("manifest", `Cannot build plugin "${plugin.id}": it has no build`);
   }
   const root = join(options.cacheDir, "plugins");
-  const key = sourceKey(plugin.path, manifest, build);
-  const folder = join(root, key);
-  const before = fromCache(folder);
-  if (before !== null) return { bytes: before, origin: "cache" };
-
+  const present = fromCache(join(root, sourceKey(plugin.path, manifest, build)));
+  if (present !== null) return present;
   try {
-    return await buildInto(root, key, plugin, manifest, build, options);
+    return await buildInto(root, plugin, manifest, build, options);
   } catch (thrown) {
     if (options.signal?.aborted !== true) throw thrown;
     throw new AtollError("cancelled", `The build of plugin "${plugin.id}" was cancelled`, {
@@ -82,12 +81,11 @@ export async function componentOf(
 /** Builds a component that is not in the cache, and puts it there. */
 async function buildInto(
   root: string,
-  key: string,
   plugin: FoundPlugin,
   manifest: Manifest,
   build: BuildSettings,
   options: BuildOptions,
-): Promise<ComponentBytes> {
+): Promise<Uint8Array> {
   const { signal } = options;
   mkdirSync(root, { recursive: true, mode: 0o700 });
   const report = options.onProgress ?? (() => {});
@@ -102,8 +100,10 @@ async function buildInto(
     },
   );
   try {
+    // Another process may have built it while this one waited, and sources may have changed.
+    const key = sourceKey(plugin.path, manifest, build);
     const meanwhile = fromCache(join(root, key));
-    if (meanwhile !== null) return { bytes: meanwhile, origin: "cache" };
+    if (meanwhile !== null) return meanwhile;
     const toolCache = join(root, "tools");
     const task: BuildTask = {
       id: plugin.id,
@@ -116,28 +116,36 @@ async function buildInto(
     const built = await builders[build.kind](task);
     requireComponent(plugin.id, built);
     const world = "world" in build ? build.world : undefined;
-    const bytes = withWitDocs(built, witSources(plugin.path, build), world);
-    publish(join(root, keyAfter(key, plugin, manifest, build)), plugin.id, bytes);
-    return { bytes, origin: "built" };
+    const bytes = withWitDocs(built, witSources(plugin.path, manifest, build), world);
+    const kept = keyAfter(key, plugin, manifest, build);
+    if (kept === null) {
+      report(`plugin ${plugin.id}: a source changed while it was built; the next start builds it`);
+      return bytes;
+    }
+    publish(join(root, kept), plugin.id, bytes);
+    removeOld(root, plugin.id, kept);
+    return bytes;
   } finally {
     lock.release();
   }
 }
 
 /**
- * The key to keep a component under. A first cargo build writes `Cargo.lock` among the sources; when
- * that is all that changed meanwhile, the component belongs to the sources with it.
+ * The key to keep a component under, or null: a source changed while it was built, so nobody knows
+ * which state it was made of. A first cargo build writes `Cargo.lock` among the sources; when that is
+ * all that changed meanwhile, the component belongs to the sources with it.
  */
 function keyAfter(
-  key: string,
+  before: string,
   plugin: FoundPlugin,
   manifest: Manifest,
   build: BuildSettings,
-): string {
-  if (build.kind !== "rust") return key;
+): string | null {
+  const after = sourceKey(plugin.path, manifest, build);
+  if (after === before) return after;
+  if (build.kind !== "rust") return null;
   const lock = join(manifest.source ?? ".", "Cargo.lock");
-  const unchanged = sourceKey(plugin.path, manifest, build, lock) === key;
-  return unchanged ? sourceKey(plugin.path, manifest, build) : key;
+  return sourceKey(plugin.path, manifest, build, lock) === before ? after : null;
 }
 
 /** Loaded when needed: a start from the cache must not pay for a bundler. */
@@ -187,8 +195,9 @@ function requireComponent(id: string, bytes: Uint8Array): void {
 
 const COMPONENT = "component.wasm";
 const DIGEST = "component.sha256";
+const OWNER = "plugin";
 
-/** The component, when it is there and still what was built. A damaged one is removed. */
+/** The component, when it is there and still what was built; a damaged one counts as not there. */
 function fromCache(folder: string): Uint8Array | null {
   let bytes: Uint8Array;
   let digest: string;
@@ -207,9 +216,43 @@ function publish(folder: string, id: string, bytes: Uint8Array): void {
   mkdirSync(draft, { mode: 0o700 });
   writeFileSync(join(draft, COMPONENT), bytes, { mode: 0o600 });
   writeFileSync(join(draft, DIGEST), `${sha256(bytes)}\n`, { mode: 0o600 });
-  writeFileSync(join(draft, "plugin"), `${id}\n`, { mode: 0o600 });
+  writeFileSync(join(draft, OWNER), `${id}\n`, { mode: 0o600 });
   rmSync(folder, { recursive: true, force: true });
   renameSync(draft, folder);
+}
+
+/** How many components of other sources are kept for a plugin, and for how long after they were made. */
+const KEPT = 8;
+const KEPT_MS = 24 * 60 * 60 * 1000;
+
+/**
+ * Takes away what was built of older sources of a plugin, and drafts of builds that were killed.
+ * Only what is old: another machine or container may share the cache.
+ */
+function removeOld(root: string, id: string, key: string): void {
+  const present = readdirSync(root).filter((name) => /^[0-9a-f]{64}(\.|$)/.test(name))
+    .map((name) => ({ name, path: join(root, name) }))
+    .map((entry) => ({
+      ...entry,
+      madeMs: statSync(entry.path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now(),
+    }))
+    .sort((a, b) => b.madeMs - a.madeMs);
+  const drafts = present.filter(({ name }) => name.includes("."));
+  const others = present.filter(({ name, path }) =>
+    !name.includes(".") && name !== key && ownerOf(path) === id
+  );
+  for (const { path, madeMs } of [...drafts, ...others.slice(KEPT)]) {
+    if (Date.now() - madeMs > KEPT_MS) rmSync(path, { recursive: true, force: true });
+  }
+}
+
+/** The plugin that a component was built for. */
+function ownerOf(folder: string): string | null {
+  try {
+    return readFileSync(join(folder, OWNER), "utf8").trim();
+  } catch {
+    return null;
+  }
 }
 
 function sha256(bytes: Uint8Array): string {

@@ -13,9 +13,9 @@ import { type BuildSettings, type Manifest, MANIFEST_FILE } from "./manifest.ts"
 
 /** Changes when the same sources are to be built differently: tools, options, layout of the cache. */
 const RECIPE: Record<BuildSettings["kind"], string> = {
-  rust: "rust 2: wasm32-wasip2 release, documentation",
+  rust: "rust 3: wasm32-wasip2 release, documentation",
   typescript: "typescript 2: documentation, rolldown 1.2.4, componentize-qjs 0.4.3, opt-size, sync",
-  command: "command 2: documentation",
+  command: "command 3: documentation",
 };
 
 /** More are no sources of a plugin but a mistake, such as a plugin.json in a home folder. */
@@ -94,12 +94,24 @@ function addFile(hash: Hash, path: string, name: string): void {
   hash.update(content);
 }
 
-/** The plugin's own WIT, without its dependencies: what documentation comments are read from. */
-export function witSources(folder: string, build: BuildSettings): readonly string[] {
-  const path = join(folder, build.kind === "typescript" ? build.wit : "wit");
-  const stats = statSync(path, { throwIfNoEntry: false });
-  if (stats === undefined) return [];
-  if (stats.isFile()) return [readFileSync(path, "utf8")];
-  return readdirSync(path).filter((name) => name.endsWith(".wit")).sort()
-    .map((name) => readFileSync(join(path, name), "utf8"));
+/**
+ * The plugin's own WIT, without its dependencies: what documentation comments are read from. It lies
+ * beside the source where that has a folder of its own, else in the plugin's folder.
+ */
+export function witSources(
+  folder: string,
+  manifest: Manifest,
+  build: BuildSettings,
+): readonly string[] {
+  const places = build.kind === "typescript"
+    ? [join(folder, build.wit)]
+    : [join(folder, manifest.source ?? ".", "wit"), join(folder, "wit")];
+  for (const path of places) {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) continue;
+    if (stats.isFile()) return [readFileSync(path, "utf8")];
+    return readdirSync(path).filter((name) => name.endsWith(".wit")).sort()
+      .map((name) => readFileSync(join(path, name), "utf8"));
+  }
+  return [];
 }

@@ -158,7 +158,7 @@ export interface LoadOptions {
  */
 export async function loadPlugin(found: FoundPlugin, options: LoadOptions): Promise<Plugin> {
   const { sandbox, config, onLog } = options;
-  const { bytes } = await componentOf(found, {
+  const bytes = await componentOf(found, {
     cacheDir: config.cacheDir,
     signal: options.signal,
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),

@@ -10,22 +10,31 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
+import { takeLock } from "../../native/build/lock.ts";
 import type { AtollError } from "../../src/core/errors.ts";
 import { componentOf } from "../../src/plugins/build.ts";
 import { discover } from "../../src/plugins/discovery.ts";
 import { test } from "../harness.ts";
+
+interface Made {
+  readonly bytes: Uint8Array;
+  /** It was not in the cache: a build says something before anything else. */
+  readonly built: boolean;
+  readonly lines: readonly string[];
+}
 
 interface Place {
   readonly folder: string;
   readonly cacheDir: string;
   write(files: Record<string, string>): void;
   /** Builds or takes from the cache. */
-  component(): Promise<{ bytes: Uint8Array; origin: string; lines: string[] }>;
+  component(): Promise<Made>;
 }
 
 async function place(files: Record<string, string>, use: (place: Place) => Promise<void>) {
@@ -45,11 +54,11 @@ async function place(files: Record<string, string>, use: (place: Place) => Promi
     const [plugin] = found;
     ok(plugin);
     const lines: string[] = [];
-    const made = await componentOf(plugin, {
+    const bytes = await componentOf(plugin, {
       cacheDir,
       onProgress: (line) => void lines.push(line),
     });
-    return { ...made, lines };
+    return { bytes, built: lines.length > 0, lines };
   };
   try {
     await use({ folder, cacheDir, write, component });
@@ -82,17 +91,17 @@ const TYPESCRIPT = {
 test("a TypeScript plugin is built once and again only when a source changes", async () => {
   await place(TYPESCRIPT, async ({ component, write, cacheDir }) => {
     const first = await component();
-    equal(first.origin, "built");
+    equal(first.built, true);
     deepEqual(first.lines, ["building plugin twice (TypeScript)"]);
     const second = await component();
-    deepEqual([second.origin, second.lines], ["cache", []]);
+    deepEqual(second.lines, []);
     equal(Buffer.compare(second.bytes, first.bytes), 0);
 
     write({ "src/times.ts": 'export const times = (text: string): string => text + "!";' });
-    equal((await component()).origin, "built");
+    equal((await component()).built, true);
     equal(keys(cacheDir).length, 2);
     write({ "src/times.ts": TYPESCRIPT["src/times.ts"] });
-    equal((await component()).origin, "cache");
+    equal((await component()).built, false);
   });
 });
 
@@ -104,7 +113,7 @@ test("A22: a changed file in the cache of builds is not used", async () => {
     bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
     writeFileSync(file, bytes);
     const second = await component();
-    equal(second.origin, "built");
+    equal(second.built, true);
     notEqual(Buffer.compare(second.bytes, bytes), 0);
     equal(second.bytes.length > 100_000, true);
     equal(Math.abs(second.bytes.length - first.bytes.length) < 1000, true);
@@ -139,12 +148,37 @@ const RUST = {
 test("a Rust plugin is built by cargo into the cache, not into its folder", async () => {
   await place(RUST, async ({ component, folder, write }) => {
     const first = await component();
-    equal(first.origin, "built");
+    equal(first.built, true);
     equal(first.lines.includes("building plugin bare (Rust)"), true);
     equal(existsSync(join(folder, "target")), false);
-    equal((await component()).origin, "cache", "the Cargo.lock that cargo wrote is no change");
+    equal((await component()).built, false, "the Cargo.lock that cargo wrote is no change");
     write({ "src/lib.rs": RUST["src/lib.rs"].replace("7", "8") });
-    equal((await component()).origin, "built");
+    equal((await component()).built, true);
+  });
+});
+
+test("a Rust plugin is built where it is reached through a link, with its documentation", async () => {
+  const files = Object.entries(RUST).map(([path, text]) =>
+    [path === "plugin.json" ? path : `guest/${path}`, text] as const
+  );
+  const documented = {
+    ...Object.fromEntries(files),
+    "plugin.json": JSON.stringify({
+      id: "bare",
+      version: "0.1.0",
+      source: "guest",
+      build: { kind: "rust" },
+    }),
+    "guest/wit/world.wit":
+      "package demo:bare;\nworld bare {\n/// Seven, documented.\nexport bare: func() -> u32;\n}",
+  };
+  await place(documented, async ({ folder, cacheDir }) => {
+    const link = `${folder}-link`;
+    symlinkSync(folder, link);
+    const [plugin] = discover([link]).found;
+    ok(plugin);
+    const bytes = await componentOf(plugin, { cacheDir });
+    match(Buffer.from(bytes).toString("latin1"), /Seven, documented\./);
   });
 });
 
@@ -177,8 +211,8 @@ test("a command builds the output that the manifest names", async () => {
   const script = "mkdir -p build && cp made.source build/made.wasm && touch build/more";
   await place(byCommand(["sh", "-c", script]), async ({ component }) => {
     const first = await component();
-    deepEqual([first.origin, Buffer.from(first.bytes).toString("latin1")], ["built", COMPONENT]);
-    equal((await component()).origin, "cache", "outputs are no sources");
+    deepEqual([first.built, Buffer.from(first.bytes).toString("latin1")], [true, COMPONENT]);
+    equal((await component()).built, false, "outputs are no sources");
   });
 });
 
@@ -201,14 +235,63 @@ test("a command that fails, or writes no component, is an error with its last li
   });
 });
 
+test("what was built while a source changed is used but not kept", async () => {
+  const script = "mkdir -p build && cp made.source build/made.wasm && echo more >> made.source";
+  await place(byCommand(["sh", "-c", script]), async ({ component, cacheDir }) => {
+    const first = await component();
+    equal(Buffer.from(first.bytes).toString("latin1"), COMPONENT);
+    match(first.lines.join("\n"), /a source changed while it was built/);
+    deepEqual(keys(cacheDir), []);
+    equal(Buffer.from((await component()).bytes).toString("latin1"), `${COMPONENT}more\n`);
+  });
+});
+
+test("a source that changes while another build runs is built as it is then", async () => {
+  const script = "mkdir -p build && cp made.source build/made.wasm";
+  await place(byCommand(["sh", "-c", script]), async ({ component, write, cacheDir }) => {
+    const lock = await takeLock(join(cacheDir, "plugins", "build.lock"));
+    const building = component();
+    write({ "made.source": `${COMPONENT}changed` });
+    lock.release();
+    equal(Buffer.from((await building).bytes).toString("latin1"), `${COMPONENT}changed`);
+    equal(keys(cacheDir).length, 1);
+    equal((await component()).built, false);
+  });
+});
+
+test("old components of a plugin and old drafts go, the newest eight stay", async () => {
+  const script = "mkdir -p build && cp made.source build/made.wasm";
+  await place(byCommand(["sh", "-c", script]), async ({ component, write, cacheDir }) => {
+    const root = join(cacheDir, "plugins");
+    const days = (count: number) => Date.now() / 1000 - count * 24 * 3600;
+    const old = (name: string, owner: string, age: number) => {
+      mkdirSync(join(root, name), { recursive: true });
+      writeFileSync(join(root, name, "plugin"), `${owner}\n`);
+      utimesSync(join(root, name), days(age), days(age));
+    };
+    const key = (digit: string) => digit.repeat(64);
+    for (let i = 0; i < 10; i++) old(key(String(i)), "made", i < 5 ? 0.5 : i);
+    old(key("a"), "another", 99);
+    old(`${key("b")}.draft`, "made", 99);
+    old(`${key("c")}.draft`, "made", 0.5);
+    write({ "made.source": `${COMPONENT}new` });
+    equal((await component()).built, true);
+    const left = readdirSync(root).filter((name) => /^(.)\1{9}/.test(name))
+      .map((name) => name.replace(/^(.)\1*/, "$1"));
+    deepEqual(left.sort(), ["0", "1", "2", "3", "4", "5", "6", "7", "a", "c.draft"]);
+  });
+});
+
 test("two processes' worth of builds at once make one component", async () => {
   await place(TYPESCRIPT, async ({ component, folder, cacheDir }) => {
     const copy = `${folder}-copy`;
     cpSync(folder, copy, { recursive: true });
     const [plugin] = discover([copy]).found;
     ok(plugin);
-    const both = await Promise.all([component(), componentOf(plugin, { cacheDir })]);
-    deepEqual(both.map((made) => made.origin).sort(), ["built", "cache"]);
+    const lines: string[] = [];
+    const onProgress = (line: string) => void lines.push(line);
+    const [first] = await Promise.all([component(), componentOf(plugin, { cacheDir, onProgress })]);
+    equal(first.lines.length + lines.length, 1);
     equal(keys(cacheDir).length, 1);
   });
 });
