@@ -24,18 +24,43 @@ import { type Context, type McpServer, type Reply, unsupportedVersion } from "./
 export interface StdioOptions {
   readonly server: McpServer;
   readonly input: AsyncIterable<Uint8Array>;
-  /** Writes one text; a promise that it returns is waited for before more input is read. */
+  /** Writes a text; a promise that it returns is waited for before the next text, and more input. */
   readonly write: (text: string) => void | Promise<void>;
   /** The longest line in bytes. */
   readonly lineBytes: number;
 }
 
-/**
- * Serves until the input ends and the answers to what was read are written.
- * Rejects when the input or the output fails.
- */
-export async function serveStdio(options: StdioOptions): Promise<void> {
+/** Lines are joined to texts of up to this many UTF-16 units: a write of each costs a thread's turn. */
+const WRITE_UNITS = 65_536;
+
+/** A session that is served. */
+export interface StdioServing {
+  /**
+   * Resolves when the input has ended and the answers to what was read are written.
+   * Rejects when the input or the output fails.
+   */
+  readonly ended: Promise<void>;
+  /**
+   * Resolves when nothing that was read so far runs any more and all answers are written: what a
+   * process waits for before it exits for another reason than the end of its input. It does not
+   * resolve while the client reads nothing. Rejects when the output fails.
+   */
+  answered(): Promise<void>;
+}
+
+/** Begins to serve. */
+export function openStdio(options: StdioOptions): StdioServing {
   const session = new StdioSession(options);
+  const ended = serve(session, options);
+  return { ended, answered: () => session.answered() };
+}
+
+/** {@link openStdio} for whoever waits for the end only. */
+export function serveStdio(options: StdioOptions): Promise<void> {
+  return openStdio(options).ended;
+}
+
+async function serve(session: StdioSession, options: StdioOptions): Promise<void> {
   const splitter = new LineSplitter(options.lineBytes);
   const restore = keepOutputClean();
   try {
@@ -45,7 +70,7 @@ export async function serveStdio(options: StdioOptions): Promise<void> {
     }
     const rest = splitter.end();
     if (rest !== null) session.line(rest);
-    await session.finish();
+    await session.answered();
   } finally {
     restore();
   }
@@ -67,7 +92,10 @@ class StdioSession {
   #clientCapabilities: Fields = {};
   readonly #running = new Map<string, RunningRequest>();
   readonly #pending = new Set<Promise<void>>();
-  #writing: Promise<void> = Promise.resolve();
+  /** Lines that wait for the output. */
+  readonly #unsent: string[] = [];
+  #writing = false;
+  #written: Promise<void> = Promise.resolve();
 
   constructor(options: StdioOptions) {
     this.#server = options.server;
@@ -95,13 +123,13 @@ class StdioSession {
 
   /** Resolves when everything sent so far is taken by the output. */
   written(): Promise<void> {
-    return this.#writing;
+    return this.#written;
   }
 
   /** Resolves when nothing runs any more and all is written. */
-  async finish(): Promise<void> {
+  async answered(): Promise<void> {
     while (this.#pending.size > 0) await Promise.all(this.#pending);
-    await this.#writing;
+    await this.#written;
   }
 
   #batch(values: unknown[]): void {
@@ -202,11 +230,31 @@ class StdioSession {
 
   #send(text: string | null): void {
     if (text === null) return;
-    const written = this.#write(`${text}\n`);
-    if (written === undefined) return;
-    this.#writing = Promise.all([this.#writing, written]).then(() => {});
+    this.#unsent.push(`${text}\n`);
+    if (this.#writing) return;
+    this.#written = this.#writeAll();
     // A broken output shows when more input is read, or at the end; until then nobody waits for it.
-    this.#writing.catch(() => {});
+    this.#written.catch(() => {});
+  }
+
+  /**
+   * One write at a time: a pipe takes a part of a long text, and a second write that has begun
+   * meanwhile would go between that part and the rest.
+   */
+  async #writeAll(): Promise<void> {
+    // Stays set when the output fails, so that nothing follows half a message.
+    this.#writing = true;
+    while (this.#unsent.length > 0) await this.#write(this.#next());
+    this.#writing = false;
+  }
+
+  /** The next line, with those behind it as long as they are short. */
+  #next(): string {
+    let text = this.#unsent.shift() ?? "";
+    while (text.length + (this.#unsent[0]?.length ?? Infinity) <= WRITE_UNITS) {
+      text += this.#unsent.shift();
+    }
+    return text;
   }
 }
 

@@ -7,25 +7,33 @@ import {
   type Json,
   MODERN_META,
 } from "../../tests/mcp/envelope_tools.ts";
-import { serveStdio } from "./stdio.ts";
+import { openStdio } from "./stdio.ts";
 
 /** A session whose input the test writes and whose output it reads. */
-function open(tools: readonly EnvelopeTool[] = [ECHO], lineBytes = 10_000) {
+function open(
+  tools: readonly EnvelopeTool[] = [ECHO],
+  lineBytes = 10_000,
+  write?: (text: string) => Promise<void>,
+) {
   const { server } = envelopeServer(tools);
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const writer = writable.getWriter();
   const lines: string[] = [];
   const wakes: (() => void)[] = [];
-  const done = serveStdio({
+  const serving = openStdio({
     server,
     input: readable,
     lineBytes,
-    write: (text) => {
-      lines.push(text);
+    write: async (text) => {
+      await write?.(text);
+      assert.ok(text.endsWith("\n"));
+      lines.push(...text.slice(0, -1).split("\n"));
       for (const wake of wakes.splice(0)) wake();
     },
   });
   return {
+    lines,
+    answered: () => serving.answered(),
     send: (value: unknown) =>
       writer.write(
         value instanceof Uint8Array
@@ -35,13 +43,11 @@ function open(tools: readonly EnvelopeTool[] = [ECHO], lineBytes = 10_000) {
     /** The message at an index, once it is written. */
     async at(index: number): Promise<Json> {
       while (lines.length <= index) await new Promise<void>((resolve) => wakes.push(resolve));
-      const line = lines[index] ?? "";
-      assert.ok(line.endsWith("\n") && !line.slice(0, -1).includes("\n"));
-      return JSON.parse(line);
+      return JSON.parse(lines[index] ?? "");
     },
     async end(): Promise<string[]> {
       await writer.close();
-      await done;
+      await serving.ended;
       return lines;
     },
   };
@@ -165,4 +171,52 @@ test("the end of input waits for what runs", async () => {
   setTimeout(() => calls[0]?.answer(), 20);
   const lines = await ended;
   assert.equal(JSON.parse(lines[0] ?? "").id, 1);
+});
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, 10));
+
+test("a text is written when the one before it is taken, and short ones together", async () => {
+  const takers: (() => void)[] = [];
+  const texts: string[] = [];
+  const session = open([ECHO], 200_000, (text) => {
+    texts.push(text);
+    return new Promise((resolve) => takers.push(resolve));
+  });
+  const messages = [1, 2, 3, 4].map((id) => request(id, "ping"));
+  const long = request(5, "tools/call", {
+    name: "unit_echo",
+    arguments: { text: "x".repeat(100_000) },
+  });
+  const bytes = [...messages, long].map((one) => `${JSON.stringify(one)}\n`).join("");
+  await session.send(new TextEncoder().encode(bytes));
+  for (let taken = 0; taken < 3; taken++) {
+    while (takers.length <= taken) await pause();
+    // Nothing else is begun while this one is under way, however long that takes.
+    await pause();
+    assert.equal(texts.length, taken + 1);
+    takers[taken]?.();
+  }
+  const ids = texts.map((text) => text.trimEnd().split("\n").map((line) => JSON.parse(line).id));
+  assert.deepEqual(ids, [[1], [2, 3, 4], [5]]);
+  await session.end();
+});
+
+test("answered() waits for what runs and for its answer to be taken, not for more input", async () => {
+  const { calls, tool } = waiting();
+  let take: (() => void) | null = null;
+  const session = open([tool], 10_000, () => new Promise((resolve) => take = resolve));
+  await session.send(request(1, "tools/call", { name: "unit_wait" }));
+  while (calls.length === 0) await pause();
+  let done = false;
+  const answered = session.answered().then(() => done = true);
+  await pause();
+  assert.equal(done, false);
+  calls[0]?.answer();
+  while (take === null) await pause();
+  await pause();
+  assert.equal(done, false);
+  (take as () => void)();
+  await answered;
+  assert.equal(JSON.parse(session.lines[0] ?? "").id, 1);
+  await session.end();
 });
