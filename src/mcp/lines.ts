@@ -26,9 +26,9 @@ export class LineSplitter {
     if (start < chunk.length) this.#add(chunk.slice(start));
   }
 
-  /** The last line when it has no newline; null when there is none, or it is too long. */
-  end(): Uint8Array | null {
-    return this.#length > 0 && !this.#tooLong ? this.#take() : null;
+  /** The last line when it has no newline. */
+  *end(): Generator<Uint8Array | null> {
+    if (this.#length > 0) yield this.#take();
   }
 
   #add(part: Uint8Array): void {

@@ -8,10 +8,10 @@ const decode = (line: Uint8Array | null) => line === null ? null : new TextDecod
 function split(
   limit: number,
   ...chunks: string[]
-): { lines: (string | null)[]; rest: string | null } {
+): { lines: (string | null)[]; rest: (string | null)[] } {
   const splitter = new LineSplitter(limit);
   const lines = chunks.flatMap((chunk) => [...splitter.push(encode(chunk))].map(decode));
-  return { lines, rest: decode(splitter.end()) };
+  return { lines, rest: [...splitter.end()].map(decode) };
 }
 
 test("lines come out whole, however the bytes arrive", () => {
@@ -30,14 +30,15 @@ test("lines come out whole, however the bytes arrive", () => {
 });
 
 test("a last line without a newline is kept", () => {
-  assert.deepEqual(split(100, "one\ntw", "o"), { lines: ["one"], rest: "two" });
-  assert.deepEqual(split(100, "one\n"), { lines: ["one"], rest: null });
+  assert.deepEqual(split(100, "one\ntw", "o"), { lines: ["one"], rest: ["two"] });
+  assert.deepEqual(split(100, "one\n"), { lines: ["one"], rest: [] });
 });
 
 test("a line over the limit is dropped and the next one is read", () => {
   assert.deepEqual(split(3, "four\nabc\n", "12", "34", "5\nok\n"), {
     lines: [null, "abc", null, "ok"],
-    rest: null,
+    rest: [],
   });
-  assert.equal(split(3, "12345").rest, null);
+  assert.deepEqual(split(3, "12345").rest, [null]);
+  assert.deepEqual(split(3, "123").rest, ["123"]);
 });

@@ -68,8 +68,7 @@ async function serve(session: StdioSession, options: StdioOptions): Promise<void
       for (const line of splitter.push(chunk)) session.line(line);
       await session.written();
     }
-    const rest = splitter.end();
-    if (rest !== null) session.line(rest);
+    for (const line of splitter.end()) session.line(line);
     await session.answered();
   } finally {
     restore();

@@ -173,6 +173,14 @@ test("the end of input waits for what runs", async () => {
   assert.equal(JSON.parse(lines[0] ?? "").id, 1);
 });
 
+test("A6: a last line that is too long and has no newline is answered too", async () => {
+  const session = open([ECHO], 200);
+  await session.send(new TextEncoder().encode("x".repeat(300)));
+  const lines = await session.end();
+  assert.equal(lines.length, 1);
+  assert.match(JSON.parse(lines[0] ?? "").error.message, /A line is over 200 bytes/);
+});
+
 const pause = () => new Promise((resolve) => setTimeout(resolve, 10));
 
 test("a text is written when the one before it is taken, and short ones together", async () => {
