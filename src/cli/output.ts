@@ -4,7 +4,8 @@
  * Owns: exit statuses and the shape of messages at the terminal. Must not know commands.
  */
 import process from "node:process";
-import { AtollError, toAtollError } from "../core/errors.ts";
+import { type AtollError, toAtollError } from "../core/errors.ts";
+import { deniedByDeno } from "../core/refusal.ts";
 import { printable } from "../telemetry/log.ts";
 import { UsageError } from "./args.ts";
 
@@ -68,9 +69,7 @@ export function reportError(thrown: unknown, output: Output, json: boolean): num
     output.err(`  hint: \`atoll help${topic}\` shows what can be given\n`);
     return EXIT.usage;
   }
-  const error = isRefusedByDeno(thrown)
-    ? new AtollError("denied", `Cannot go on: ${thrown.message}`, {}, { cause: thrown })
-    : toAtollError(thrown);
+  const error = deniedByDeno(thrown) ?? toAtollError(thrown);
   if (json) output.out(`${JSON.stringify({ error })}\n`);
   // Lines of a failed build are kept as lines; all else in them is made harmless.
   const lines = error.message.split("\n").map(printable);
@@ -81,9 +80,4 @@ export function reportError(thrown: unknown, output: Output, json: boolean): num
   const hint = hintOf(error);
   if (hint !== null) output.err(`  hint: ${printable(hint)}\n`);
   return error.code === "config" ? EXIT.usage : EXIT.failed;
-}
-
-/** Deno's error for a permission that was not given; its message names the flag. */
-function isRefusedByDeno(thrown: unknown): thrown is Error {
-  return thrown instanceof Error && thrown.name === "NotCapable";
 }

@@ -7,6 +7,7 @@
 import type { BuildProgress, NativePaths } from "../../native/build/build.ts";
 import type { Config } from "../config/schema.ts";
 import { AtollError, toAtollError } from "../core/errors.ts";
+import { deniedByDeno } from "../core/refusal.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Logger } from "../telemetry/log.ts";
 
@@ -72,7 +73,11 @@ async function openFound(paths: NativePaths, config: Config, log: Logger): Promi
 
 async function openNative(libraries: NativePaths, config: Config): Promise<Sandbox> {
   const { openNativeSandbox } = await import("../sandbox/native.ts");
-  return openNativeSandbox({ libraries, engine: config.native, cacheDir: config.cacheDir });
+  try {
+    return await openNativeSandbox({ libraries, engine: config.native, cacheDir: config.cacheDir });
+  } catch (thrown) {
+    throw deniedByDeno(thrown, "Cannot open the native engine") ?? thrown;
+  }
 }
 
 async function openPortable(config: Config): Promise<Sandbox> {

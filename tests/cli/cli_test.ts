@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { runtime, test } from "../harness.ts";
 import { fixture } from "../fixtures/build.ts";
-import { atoll, BIN, Child, MAIN, start } from "./child.ts";
+import { atoll, BIN, Child, start } from "./child.ts";
 
 async function inFolder(
   files: Record<string, string>,
@@ -169,26 +169,6 @@ test("serve listens, says so, and ends with 0 on SIGTERM", async () => {
   const { status, stdout } = await child.ended;
   deepEqual([status, stdout], [0, ""]);
 });
-
-if (runtime === "deno") {
-  test("under Deno without permissions doctor says what is lost", async () => {
-    const granted = ["run", "--no-prompt", "--allow-read", MAIN];
-    const { status, stdout, stderr } = await new Child([process.execPath, ...granted, "doctor"])
-      .ended;
-    equal(status, 0, stderr);
-    for (const name of ["write", "net", "env", "run", "ffi", "sys"]) {
-      match(stdout, new RegExp(`degraded +permission-${name} +Deno did not grant`));
-    }
-  });
-
-  test("under Deno a permission that is missing is named with its flag", async () => {
-    const granted = ["run", "--no-prompt", "--allow-read", "--allow-env", MAIN];
-    const flags = ["serve", "--port", "0", "--plugins", await fixture("tiny")];
-    const { status, stderr } = await new Child([process.execPath, ...granted, ...flags]).ended;
-    equal(status, 1);
-    match(stderr, /^atoll: Cannot .*--allow-net/m);
-  });
-}
 
 /** A PATH on which the present runtime is found under its name, and nothing else. */
 async function onPath(names: string[], use: (path: string) => Promise<void>): Promise<void> {
