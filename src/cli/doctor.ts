@@ -7,7 +7,7 @@ import { CHECKOUT, findNative, nativeObstacle } from "../../native/build/build.t
 import type { Config } from "../config/schema.ts";
 import { toAtollError } from "../core/errors.ts";
 import { ATOLL_VERSION } from "../core/version.ts";
-import { createLogger, printable } from "../telemetry/log.ts";
+import { printable } from "../telemetry/log.ts";
 import { type Finding, judge, type NativeState, type Verdict } from "./doctor_checks.ts";
 import { readHost } from "./host_facts.ts";
 import { EXIT, type Output } from "./output.ts";
@@ -17,12 +17,11 @@ import { settingsOf } from "./settings.ts";
 /** The status is 1 when something does not work, 0 when it is merely degraded. */
 export async function doctor(context: CommandContext): Promise<number> {
   const { config } = settingsOf(context);
-  const findings = judge(readHost(), config, await nativeState(config));
+  const native = await nativeState(config);
+  const findings = judge(readHost(config, native.library), config, native);
   const failed = findings.some((finding) => finding.verdict === "failed");
   if (context.flags.has("json")) {
-    const engine = findings.find((finding) => finding.check === "native")?.verdict === "ok"
-      ? "native"
-      : "portable";
+    const engine = native.mapped === null ? "portable" : "native";
     const report = { version: ATOLL_VERSION, ok: !failed, engine, findings };
     context.output.out(`${JSON.stringify(report)}\n`);
   } else print(findings, context.output);
@@ -34,17 +33,15 @@ async function nativeState(config: Config): Promise<NativeState> {
   const obstacle = await answer(nativeObstacle);
   const place = { checkout: CHECKOUT, cache: config.cacheDir };
   const found = await findNative(place).catch(() => null);
-  if (found === null) return { present: false, obstacle, failure: null };
-  const { openEngine } = await import("../server/engines.ts");
+  const state = { library: found?.core ?? null, mapped: null, obstacle, failure: null };
+  if (found === null || config.engine === "portable") return state;
+  const { openNative } = await import("../server/engines.ts");
   try {
-    const sandbox = await openEngine(
-      { ...config, engine: "native" },
-      createLogger({ level: "silent" }),
-    );
+    const sandbox = await openNative(found, config);
     await sandbox.close();
-    return { present: true, obstacle, failure: null };
+    return { ...state, mapped: sandbox.mapped };
   } catch (thrown) {
-    return { present: true, obstacle, failure: toAtollError(thrown).message };
+    return { ...state, failure: toAtollError(thrown).message };
   }
 }
 

@@ -6,6 +6,7 @@
 import type { Config } from "../config/schema.ts";
 import { compareVersions, MINIMUM_VERSIONS, runtimeObstacle } from "../core/runtime.ts";
 import type { HostFacts, ProcessLimits } from "./host_facts.ts";
+import type { PermissionFact, PermissionUse } from "./permissions.ts";
 
 /** `ok`; `degraded`: it works, worse; `failed`: it does not work. */
 export type Verdict = "ok" | "degraded" | "failed";
@@ -22,8 +23,10 @@ export interface Finding {
 
 /** State of the native libraries. */
 export interface NativeState {
-  /** Found in the cache, with the right digests. */
-  readonly present: boolean;
+  /** Path of `libatoll.so`, found in the cache with the right digest; null: not there. */
+  readonly library: string | null;
+  /** Whether arguments are written in place, in memory that is shared; null: it was not opened. */
+  readonly mapped: boolean | null;
   /** Why they cannot be built, or null. */
   readonly obstacle: string | null;
   /** Why the present ones could not be opened, or null. */
@@ -39,7 +42,7 @@ export function judge(facts: HostFacts, config: Config, native: NativeState): Fi
     ...limitFindings(facts, config),
     kernelFinding(facts),
     memoryFinding(facts, config),
-    ...permissionFindings(facts),
+    ...permissionFindings(facts, native),
   ];
 }
 
@@ -53,8 +56,8 @@ function runtimeFinding({ runtime }: HostFacts): Finding {
 }
 
 const PORTABLE =
-  "plugins run on the portable engine: slower calls, no CPU accounting apart from the wall clock, " +
-  "one call at a time in an instance";
+  "plugins run on the portable engine: slower calls, two at once a plugin, CPU time counted as the " +
+  "time that a guest holds its thread, one heap with the server (docs/engines.md)";
 
 function nativeFinding(native: NativeState, config: Config): Finding {
   const check = "native";
@@ -66,10 +69,17 @@ function nativeFinding(native: NativeState, config: Config): Finding {
       consequence: PORTABLE,
     };
   }
-  if (native.present && native.failure === null) {
-    return { check, verdict: "ok", detail: "native libraries are built and can be opened" };
+  if (native.library !== null && native.failure === null) {
+    const detail = "native libraries are built and can be opened";
+    if (native.mapped !== false) return { check, verdict: "ok", detail };
+    return {
+      check,
+      verdict: "degraded",
+      detail: `${detail}; memory is not shared, as Deno granted --allow-ffi for one path only`,
+      consequence: "arguments and results are copied on their way; plain --allow-ffi changes that",
+    };
   }
-  if (native.present) {
+  if (native.library !== null) {
     return {
       check,
       verdict: config.engine === "native" ? "failed" : "degraded",
@@ -264,32 +274,54 @@ function memoryFinding(facts: HostFacts, config: Config): Finding {
   };
 }
 
-/** What is lost without each of Deno's permissions. */
-const NEEDED_FOR: Record<string, readonly [verdict: Verdict, consequence: string]> = {
-  read: ["failed", "plugins and configuration cannot be read"],
-  write: ["degraded", "nothing can be kept in the cache: plugins are built at each start"],
-  net: ["degraded", "only --stdio works"],
-  env: ["degraded", "ATOLL_* variables and the user's cache folder cannot be read"],
-  run: ["degraded", "neither plugins nor the native libraries can be built"],
-  ffi: ["degraded", `the native libraries cannot be opened; ${PORTABLE}`],
-  sys: ["degraded", "facts about this machine cannot be read"],
+/** What is lost without a use of a permission. */
+const LOST: Record<PermissionUse, readonly [verdict: Verdict, consequence: string]> = {
+  plugins: ["failed", "plugins cannot be read"],
+  cache: ["degraded", "nothing is kept between starts: plugins are built each time"],
+  listen: ["degraded", "only --stdio works"],
+  wake: [
+    "degraded",
+    "the native engine is woken by a socket whose path is new at each start, which a grant for " +
+    `addresses does not cover; ${PORTABLE}`,
+  ],
+  environment: ["degraded", "ATOLL_* variables and the user's cache folder cannot be read"],
+  compilers: ["degraded", "neither plugins nor the native libraries can be built"],
+  library: ["degraded", `the native libraries cannot be opened; ${PORTABLE}`],
+  owner: ["degraded", "who owns the native libraries cannot be checked before they are loaded"],
 };
+const NO_PLUGIN_BUILDS = "plugins cannot be built, the native libraries are there already";
 
-function permissionFindings(facts: HostFacts): Finding[] {
+/** One finding for each permission of which something that is used is not granted. */
+function permissionFindings(facts: HostFacts, native: NativeState): Finding[] {
   if (facts.permissions === null) return [];
-  const missing = facts.permissions.filter((permission) => !permission.granted);
-  if (missing.length === 0) {
-    return [{ check: "permissions", verdict: "ok", detail: "Deno granted all that is needed" }];
+  const refused = Map.groupBy(
+    facts.permissions.filter((fact) => !fact.granted),
+    (fact) => fact.permission,
+  );
+  if (refused.size === 0) {
+    return [{ check: "permissions", verdict: "ok", detail: "Deno granted all that is used" }];
   }
-  return missing.map(({ name }) => {
-    const [verdict, consequence] = NEEDED_FOR[name] ?? ["degraded", "something may not work"];
+  return [...refused].map(([permission, uses]) => {
+    const lost = [...new Set(uses.map((fact) => fact.use))].map((use) =>
+      use === "compilers" && native.library !== null
+        ? ["degraded", NO_PLUGIN_BUILDS] as const
+        : LOST[use]
+    );
     return {
-      check: `permission-${name}`,
-      verdict,
-      detail: `Deno did not grant --allow-${name}`,
-      consequence,
+      check: `permission-${permission}`,
+      verdict: lost.some(([verdict]) => verdict === "failed") ? "failed" : "degraded",
+      detail: `Deno did not grant ${flagsOf(uses)}`,
+      consequence: lost.map(([, consequence]) => consequence).join("; "),
     };
   });
+}
+
+/** `--allow-run=make,cargo`; a use of the whole permission needs no list beside it. */
+function flagsOf(uses: readonly PermissionFact[]): string {
+  const whole = uses.find(({ flag }) => !flag.includes("="));
+  if (whole !== undefined) return whole.flag;
+  const values = uses.map(({ flag }) => flag.slice(flag.indexOf("=") + 1));
+  return `--allow-${uses[0]?.permission}=${[...new Set(values)].join(",")}`;
 }
 
 function size(bytes: number): string {

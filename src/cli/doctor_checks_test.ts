@@ -6,6 +6,7 @@ import type { Config } from "../config/schema.ts";
 import { grantsOf } from "./grants.ts";
 import { judge, type NativeState } from "./doctor_checks.ts";
 import { type HostFacts, parseCpuinfo, parseLimits, parseMeminfo, readHost } from "./host_facts.ts";
+import type { PermissionFact, PermissionUse } from "./permissions.ts";
 
 const { config } = loadConfig({ cwd: "/" });
 const TERA = 1024 ** 4;
@@ -30,7 +31,13 @@ const GOOD: HostFacts = {
   groupPids: null,
   permissions: null,
 };
-const BUILT: NativeState = { present: true, obstacle: null, failure: null };
+const BUILT: NativeState = {
+  library: "/cache/libatoll.so",
+  mapped: true,
+  obstacle: null,
+  failure: null,
+};
+const ABSENT: NativeState = { library: null, mapped: null, obstacle: null, failure: null };
 
 function worse(facts: Partial<HostFacts>, native = BUILT, settings: Partial<Config> = {}) {
   return judge({ ...GOOD, ...facts }, { ...config, ...settings }, native)
@@ -50,7 +57,7 @@ const LIMITED: [facts: Partial<HostFacts>, check: string, verdict: string, says:
   [{ memoryBytes: 1024 ** 3 }, "memory", "degraded", /limits\.memoryBytes or limits\.concurrency/],
   [{ groupPids: 10 }, "threads", "degraded", /64 or more/],
   [
-    { permissions: [{ name: "ffi", granted: false }] },
+    { permissions: [{ permission: "ffi", use: "library", flag: "--allow-ffi", granted: false }] },
     "permission-ffi",
     "degraded",
     /portable engine/,
@@ -84,15 +91,56 @@ test("each thing that a host cannot back is found alone, with what would change 
 });
 
 test("the state of the native libraries decides with the engine that is asked for", () => {
-  const missing = { present: false, obstacle: "no cargo", failure: null };
+  const missing = { ...ABSENT, obstacle: "no cargo" };
   const verdict = (native: NativeState, engine: Config["engine"]) =>
     worse({}, native, { engine }).map(([check, how]) => `${check} ${how}`).join();
   equal(verdict(missing, "auto"), "native degraded");
   equal(verdict(missing, "native"), "native failed");
-  equal(verdict({ ...BUILT, failure: "pool" }, "auto"), "native degraded");
-  equal(verdict({ ...BUILT, failure: "pool" }, "native"), "native failed");
+  const broken = { ...BUILT, mapped: null, failure: "pool" };
+  equal(verdict(broken, "auto"), "native degraded");
+  equal(verdict(broken, "native"), "native failed");
   equal(verdict(BUILT, "portable"), "native degraded");
-  equal(verdict({ present: false, obstacle: null, failure: null }, "native"), "native degraded");
+  equal(verdict(ABSENT, "native"), "native degraded");
+});
+
+test("what the portable engine lacks is said as docs/engines.md has it", () => {
+  const [[, , consequence] = []] = worse({}, BUILT, { engine: "portable" });
+  match(consequence ?? "", /two at once a plugin, CPU time counted as the time that a guest holds/);
+});
+
+test("native libraries without shared memory work, by copying", () => {
+  const found = worse({}, { ...BUILT, mapped: false }, { engine: "native" });
+  deepEqual(found.map(([check, how]) => [check, how]), [["native", "degraded"]]);
+  match(found[0]?.[2] ?? "", /copied .*; plain --allow-ffi changes that/);
+});
+
+test("grants for what is used are grants, and refusals are told by permission", () => {
+  const fact = (use: PermissionUse, flag: string, granted: boolean): PermissionFact => ({
+    permission: /--allow-(\w+)/.exec(flag)?.[1] as PermissionFact["permission"],
+    use,
+    flag,
+    granted,
+  });
+  const listen = fact("listen", "--allow-net=127.0.0.1:7420", true);
+  deepEqual(worse({ permissions: [listen, fact("plugins", "--allow-read=/p", true)] }), []);
+  const wake = fact("wake", "--allow-net", false);
+  const [net = []] = worse({ permissions: [listen, wake] });
+  deepEqual(net.slice(0, 2), ["permission-net", "degraded"]);
+  match(net[2] ?? "", /native engine is woken by a socket/);
+  equal(net[2]?.includes("only --stdio works"), false);
+  const [both = []] = worse({ permissions: [{ ...listen, granted: false }, wake] });
+  match(both[2] ?? "", /^only --stdio works; the native engine/);
+
+  const run = ["cc", "make", "cargo"].map((name) =>
+    fact("compilers", `--allow-run=${name}`, name === "cargo")
+  );
+  const details = judge({ ...GOOD, permissions: run }, config, ABSENT).map(({ detail }) => detail);
+  equal(details.includes("Deno did not grant --allow-run=cc,make"), true);
+  match(worse({ permissions: run })[0]?.[2] ?? "", /the native libraries are there already/);
+  match(
+    worse({ permissions: [fact("plugins", "--allow-read=/p", false)] }).join(),
+    /permission-read,failed,plugins cannot be read/,
+  );
 });
 
 test("facts are read from the texts of /proc", () => {
@@ -115,7 +163,7 @@ test("facts are read from the texts of /proc", () => {
 });
 
 test("this machine can be read", () => {
-  const facts = readHost();
+  const facts = readHost(config, null);
   equal(facts.cpus > 0, true);
   equal(judge(facts, config, BUILT).length >= 5, true);
 });

@@ -7,7 +7,9 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism, release } from "node:os";
 import process from "node:process";
+import type { Config } from "../config/schema.ts";
 import { currentRuntime, type Runtime } from "../core/runtime.ts";
+import { askPermissions, type PermissionFact } from "./permissions.ts";
 
 /** Soft limits of this process (getrlimit(2)); Infinity for unlimited. */
 export interface ProcessLimits {
@@ -31,12 +33,15 @@ export interface HostFacts {
   readonly memoryBytes: number | null;
   /** Processes and threads that the control group allows; Infinity for any number. */
   readonly groupPids: number | null;
-  /** Deno's permissions; null under Bun, which has none. */
-  readonly permissions: readonly { readonly name: string; readonly granted: boolean }[] | null;
+  /** What Deno grants of what this configuration uses; null under Bun, which has no permissions. */
+  readonly permissions: readonly PermissionFact[] | null;
 }
 
-/** Everything that can be read here. */
-export function readHost(): HostFacts {
+/**
+ * Everything that can be read here.
+ * @param library Path of `libatoll.so`, or null while there is none.
+ */
+export function readHost(config: Config, library: string | null): HostFacts {
   const cpu = parseCpuinfo(text("/proc/cpuinfo"));
   return {
     runtime: currentRuntime(),
@@ -52,7 +57,7 @@ export function readHost(): HostFacts {
       groupNumber("memory.max"),
     ]),
     groupPids: groupNumber("pids.max"),
-    permissions: denoPermissions(),
+    permissions: askPermissions(config, library),
   };
 }
 
@@ -115,14 +120,4 @@ function groupNumber(name: string): number | null {
   const value = text(`/sys/fs/cgroup${group}/${name}`) ?? text(`/sys/fs/cgroup/${name}`);
   if (value === null) return null;
   return value.trim() === "max" ? Infinity : Number(value);
-}
-
-const PERMISSIONS = ["read", "write", "net", "env", "run", "ffi", "sys"] as const;
-
-function denoPermissions(): HostFacts["permissions"] {
-  if (!("Deno" in globalThis)) return null;
-  return PERMISSIONS.map((name) => ({
-    name,
-    granted: Deno.permissions.querySync({ name }).state === "granted",
-  }));
 }

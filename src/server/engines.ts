@@ -8,6 +8,7 @@ import type { BuildProgress, NativePaths } from "../../native/build/build.ts";
 import type { Config } from "../config/schema.ts";
 import { AtollError, toAtollError } from "../core/errors.ts";
 import { deniedByDeno } from "../core/refusal.ts";
+import type { NativeSandbox } from "../sandbox/native.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Logger } from "../telemetry/log.ts";
 
@@ -71,7 +72,8 @@ async function openFound(paths: NativePaths, config: Config, log: Logger): Promi
   }
 }
 
-async function openNative(libraries: NativePaths, config: Config): Promise<Sandbox> {
+/** @throws AtollError denied: the permission that is missing; unsupported, io, version, no_memory */
+export async function openNative(libraries: NativePaths, config: Config): Promise<NativeSandbox> {
   const { openNativeSandbox } = await import("../sandbox/native.ts");
   try {
     return await openNativeSandbox({ libraries, engine: config.native, cacheDir: config.cacheDir });

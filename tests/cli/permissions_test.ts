@@ -88,6 +88,45 @@ if (runtime === "deno") {
     }
   });
 
+  test("doctor finds the README's permissions enough, and says what narrower ones cost", async () => {
+    if (await nativeObstacle() !== null) return;
+    const { core } = await buildNative();
+    const report = async (command: readonly string[]) => {
+      const words = command.map((word) => word === "serve" ? "doctor" : word);
+      const { status, stdout, stderr } = await new Child(
+        [process.execPath, ...words, "--json"],
+        { cwd: ROOT, environment, input: "" },
+      ).ended;
+      equal(status, 0, stderr);
+      const { engine, findings } = JSON.parse(stdout) as {
+        engine: string;
+        findings: { check: string; verdict: string; detail: string }[];
+      };
+      const told = findings
+        .filter(({ check, verdict }) => verdict !== "ok" && /^(native|permission)/.test(check))
+        .map(({ check, detail }) => `${check}: ${detail}`);
+      return { engine, told };
+    };
+    const [all = [], cached = []] = documented();
+    deepEqual(await report(all), { engine: "native", told: [] });
+    const narrow = await report(cached);
+    equal(narrow.engine, "native");
+    deepEqual(narrow.told, ["permission-run: Deno did not grant --allow-run=cc,make,cargo,rustc"]);
+
+    const copying = all.map((word) => word === "--allow-ffi" ? `${word}=${core}` : word);
+    const copied = await report(copying);
+    equal(copied.engine, "native");
+    equal(copied.told.length, 1);
+    match(copied.told[0] ?? "", /^native: .*memory is not shared/);
+
+    const address = all.map((word) => word === "--allow-net" ? `${word}=127.0.0.1:7420` : word);
+    const portable = await report(address);
+    equal(portable.engine, "portable");
+    match(portable.told.join("\n"), /^native: .*cannot be opened: .*--allow-net/);
+    match(portable.told.join("\n"), /^permission-net: Deno did not grant --allow-net$/m);
+    equal(portable.told.length, 2);
+  });
+
   test("under Deno a permission that is missing is named with its flag", async () => {
     const granted = ["run", "--no-prompt", "--allow-read", "--allow-env", MAIN];
     const flags = ["serve", "--port", "0", "--plugins", await fixture("tiny")];
