@@ -18,7 +18,12 @@ export interface Toolchain {
 
 /** The C compiler that make uses. */
 export function cCompiler(): string {
-  return process.env.CC || "cc";
+  try {
+    return process.env.CC || "cc";
+  } catch {
+    // Deno without --allow-env=CC: make would not see it either.
+    return "cc";
+  }
 }
 
 /**
@@ -33,12 +38,19 @@ export async function inspectToolchain(
     return `the native engine needs Linux on x86-64 or arm64, this is ${platform} on ${arch}`;
   }
   const compiler = cCompiler();
-  const [cc, make, cargo, rustc] = await Promise.all([
-    firstLine(compiler, ["--version"]),
-    firstLine("make", ["--version"]),
-    firstLine("cargo", ["--version"]),
-    firstLine("rustc", ["-V"]),
-  ]);
+  const probes = [
+    [compiler, ["--version"]],
+    ["make", ["--version"]],
+    ["cargo", ["--version"]],
+    ["rustc", ["-V"]],
+  ] as const;
+  const lines = await Promise.all(probes.map(([program, args]) => firstLine(program, args)));
+  const refused = probes.filter((_, i) => lines[i] === REFUSED).map(([program]) => program);
+  if (refused.length > 0) {
+    const programs = refused.length === probes.length ? "" : `=${refused.join(",")}`;
+    return `Deno did not grant --allow-run${programs}, which a build needs`;
+  }
+  const [cc = null, make = null, cargo = null, rustc = null] = lines as (string | null)[];
   if (cc === null) return `no C compiler: "${compiler}" does not run; install gcc or clang`;
   if (make === null) return "no make: install make (Debian: apt-get install make)";
   const oldest = RUSTC_OLDEST.join(".");
@@ -59,19 +71,27 @@ export function rustcObstacle(version: string): string | null {
   return `${found[0]} is too old: wasmtime needs ${oldest} or newer; run rustup update`;
 }
 
-/** The first line a program prints, or null when it cannot be run or fails. */
-function firstLine(program: string, args: readonly string[]): Promise<string | null> {
+/** Deno may not start the program, so that it is not known whether it is there. */
+const REFUSED = Symbol("refused");
+
+/** The first line a program prints; null when it cannot be run or fails. */
+function firstLine(
+  program: string,
+  args: readonly string[],
+): Promise<string | null | typeof REFUSED> {
   return new Promise((resolve) => {
+    const failed = (error: unknown) =>
+      resolve(error instanceof Error && error.name === "NotCapable" ? REFUSED : null);
     try {
       const child = spawn(program, args, { stdio: ["ignore", "pipe", "ignore"] });
       let text = "";
       child.stdout.setEncoding("utf8");
       child.stdout.on("data", (part: string) => void (text += part));
-      child.on("error", () => resolve(null));
+      child.on("error", failed);
       child.on("close", (code) => resolve(code === 0 ? text.split("\n")[0] ?? "" : null));
-    } catch {
-      // Deno without --allow-run throws at once.
-      resolve(null);
+    } catch (error) {
+      // Deno throws at once.
+      failed(error);
     }
   });
 }

@@ -1,6 +1,7 @@
 /** What Deno has to grant: the README's flags as they stand there, and what is said without them. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { buildNative, cacheFolder, nativeObstacle } from "../../native/build/build.ts";
@@ -125,6 +126,30 @@ if (runtime === "deno") {
     match(portable.told.join("\n"), /^native: .*cannot be opened: .*--allow-net/);
     match(portable.told.join("\n"), /^permission-net: Deno did not grant --allow-net$/m);
     equal(portable.told.length, 2);
+  });
+
+  test("without --allow-run no compiler is called missing", async () => {
+    const others = documented()[0]?.filter((word) => word !== "--allow-run") ?? [];
+    const plugins = ["--plugins", await fixture("tiny")];
+    const cache = mkdtempSync(join(tmpdir(), "atoll-permissions-"));
+    try {
+      const ask = async (...granted: string[]) => {
+        const command = ["run", ...granted, ...others.slice(1)];
+        const child = new Child(
+          [process.execPath, ...command, "--engine", "native", "--port", "0", ...plugins],
+          { cwd: ROOT, environment: { ATOLL_CACHE_DIR: cache }, input: "" },
+        );
+        const { status, stderr } = await child.ended;
+        equal(status, 1);
+        return stderr;
+      };
+      const none = await ask();
+      match(none, /^atoll: Cannot build the native libraries: Deno did not grant --allow-run, /m);
+      ok(!none.includes("install"), none);
+      match(await ask("--allow-run=cargo,rustc"), /Deno did not grant --allow-run=\w+,make, /);
+    } finally {
+      rmSync(cache, { recursive: true, force: true });
+    }
   });
 
   test("under Deno a permission that is missing is named with its flag", async () => {
