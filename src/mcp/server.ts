@@ -9,6 +9,7 @@ import { AtollError, toAtollError } from "../core/errors.ts";
 import { nearest } from "../core/nearest.ts";
 import type { CallableTool } from "../dispatch/dispatcher.ts";
 import type { CallOptions, CallOutcome } from "../sandbox/sandbox.ts";
+import { argumentsText } from "./arguments.ts";
 import { Catalog, type ListedTool, type ToolSource } from "./catalog.ts";
 import {
   type Fields,
@@ -241,8 +242,11 @@ export class McpServer {
         return invalidParams(id, "params.arguments must be a JSON object");
       }
       try {
-        json = JSON.stringify(params.arguments);
-      } catch {
+        json = argumentsText(params.arguments);
+      } catch (error) {
+        if (error instanceof AtollError) {
+          return this.#failedCall(id, context.revision, tool, error);
+        }
         return invalidParams(id, "params.arguments is nested too deep");
       }
     }

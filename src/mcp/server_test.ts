@@ -309,6 +309,25 @@ test("arguments that cannot be written as JSON are refused", async () => {
   assert.equal(body.error.code, -32602);
 });
 
+test("a number beyond f64 is refused by its path instead of being taken for absent", async () => {
+  const { server } = envelopeServer([ECHO]);
+  const cases: [text: string, path: string][] = [
+    ['{"a":1e400}', "arguments.a"],
+    ['{"ok":null,"a":{"b":[0,-1e999]}}', "arguments.a.b[1]"],
+    [`{"a b":${"9".repeat(400)}}`, 'arguments["a b"]'],
+  ];
+  for (const [text, path] of cases) {
+    const { result } = (await call(server, R2026_07_28, "unit_echo", JSON.parse(text))).body;
+    assert.equal(result.isError, true);
+    assert.equal(result.content[0].text, `${path}: number out of range for f64`);
+    const { error } = (await call(server, R2025_06_18, "unit_echo", JSON.parse(text))).body;
+    assert.deepEqual([error.code, error.data.path], [-32602, path]);
+  }
+  const kept = { text: "null", nothing: null, list: [null, 1e308] };
+  const { result } = (await call(server, R2026_07_28, "unit_echo", kept)).body;
+  assert.deepEqual(result.structuredContent, kept);
+});
+
 function failing(error: unknown): McpServer {
   return envelopeServer([
     {
