@@ -28,11 +28,9 @@ export function headerMismatch(headers: Headers, message: Message): string | nul
   const field = NAMED.get(message.method);
   if (field === undefined) return null;
   const sent = headers.get("mcp-name");
+  // Required even where the body has nothing to mirror: whoever routes by it must find it.
+  if (sent === null) return "Header mismatch: the Mcp-Name header is missing";
   const value = message.params[field];
-  if (sent === null) {
-    // Nothing to mirror: the missing parameter is the error to report, and it is reported later.
-    return typeof value === "string" ? "Header mismatch: the Mcp-Name header is missing" : null;
-  }
   const name = decodeHeaderValue(sent);
   if (name === null) return "Header mismatch: the Mcp-Name header has invalid characters";
   if (name !== value) {

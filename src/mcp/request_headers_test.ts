@@ -30,6 +30,14 @@ test("A3: Mcp-Method and Mcp-Name have to be there and equal the body", () => {
   }
 });
 
+test("A3: a request without a name in header and body is a mismatch, not a wrong parameter", () => {
+  for (const method of ["tools/call", "prompts/get", "resources/read"]) {
+    const nameless: Request = { kind: "request", id: 1, method, params: {} };
+    const fields = headers({ "mcp-method": method });
+    assert.match(headerMismatch(fields, nameless) ?? "", /Mcp-Name header is missing/, method);
+  }
+});
+
 test("A3: methods without a name need no Mcp-Name", () => {
   const list: Request = { kind: "request", id: 1, method: "tools/list", params: {} };
   assert.equal(headerMismatch(headers({ "mcp-method": "tools/list" }), list), null);
