@@ -44,6 +44,8 @@ export class Dispatcher {
   #stopping = false;
   readonly #counters = new Map<string, CallCounters>();
   readonly #idle: (() => void)[] = [];
+  /** How each running call is given up. */
+  readonly #cuts = new Set<(error: AtollError) => void>();
 
   /** Calls that were started and have not ended. */
   get inFlight(): number {
@@ -93,7 +95,8 @@ export class Dispatcher {
   }
 
   /**
-   * Refuses new work with `closed` and waits for the work that runs.
+   * Refuses new work with `closed` and waits for the work that runs. What still runs at the end of
+   * the wait is answered with `closed` too: its engine ends it when it is closed.
    * @param graceMs The longest wait in milliseconds.
    * @returns False when work was still running at the end of it.
    */
@@ -107,6 +110,13 @@ export class Dispatcher {
     const idle = new Promise<true>((resolve) => this.#idle.push(() => resolve(true)));
     const stopped = await Promise.race([idle, expired]);
     clearTimeout(timer);
+    for (const cut of this.#cuts) {
+      cut(
+        new AtollError("closed", `The server is stopping and waited ${graceMs} ms for this call`, {
+          retryAfterSeconds: 1,
+        }),
+      );
+    }
     return stopped;
   }
 
@@ -163,14 +173,17 @@ export class Dispatcher {
   ): Promise<T> {
     this.#running++;
     counters.running++;
+    const { promise: cut, reject } = Promise.withResolvers<never>();
+    this.#cuts.add(reject);
     try {
-      const value = await pending.catch(retry);
+      const value = await Promise.race([pending.catch(retry), cut]);
       counters.answered++;
       return value;
     } catch (error) {
       counters.failed++;
       throw error;
     } finally {
+      this.#cuts.delete(reject);
       counters.running--;
       if (--this.#running === 0) {
         for (const resolve of this.#idle.splice(0)) resolve();

@@ -55,11 +55,6 @@ export function openStdio(options: StdioOptions): StdioServing {
   return { ended, answered: () => session.answered() };
 }
 
-/** {@link openStdio} for whoever waits for the end only. */
-export function serveStdio(options: StdioOptions): Promise<void> {
-  return openStdio(options).ended;
-}
-
 async function serve(session: StdioSession, options: StdioOptions): Promise<void> {
   const splitter = new LineSplitter(options.lineBytes);
   const restore = keepOutputClean();

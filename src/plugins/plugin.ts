@@ -163,12 +163,11 @@ export async function loadPlugin(found: FoundPlugin, options: LoadOptions): Prom
     signal: options.signal,
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
   });
+  options.onBytes?.(bytes);
   const profile = profileOf(found, config);
   const component = await loadComponent(sandbox, profile, bytes, onLog);
   try {
-    const plugin = new Plugin(profile, component);
-    options.onBytes?.(bytes);
-    return plugin;
+    return new Plugin(profile, component);
   } catch (thrown) {
     await component.unload();
     throw thrown;

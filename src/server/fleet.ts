@@ -29,44 +29,55 @@ const OVERSIZED_SHOWN = 5;
 
 export class Fleet {
   readonly #options: FleetOptions;
+  readonly #found: FoundPlugin[] = [];
   /** What was loaded, until it has moved: sources and files may change meanwhile. */
   readonly #bytes = new Map<string, Uint8Array>();
   #movable = true;
   #closed = false;
-  #sandbox: Sandbox;
+  #sandbox: Sandbox | null = null;
   /** The engine before, where a plugin had to stay on it. */
   #before: Sandbox | null = null;
   #loading: Promise<unknown> = Promise.resolve();
 
-  constructor(sandbox: Sandbox, options: FleetOptions) {
-    this.#sandbox = sandbox;
+  constructor(options: FleetOptions) {
     this.#options = options;
   }
 
   /**
-   * Finds the plugins and begins to load them, all at once.
-   * @returns when each is ready or has failed; failures are in the registry
-   * @throws AtollError config: a path that does not exist, before anything is loaded
+   * Finds the plugins. From here on the registry knows that they will come: whoever asks for one
+   * before there is an engine is not told that it does not exist.
+   * @throws AtollError config: a path that does not exist
    */
-  load(): Promise<void> {
+  find(): void {
     const { config, registry, log } = this.#options;
     const { found, broken } = discover(config.plugins);
     for (const { id, error } of broken) {
       registry.fail(id, error);
       log.error(error.message, { plugin: id });
     }
-    const enabled = found.filter(({ id }) => config.pluginSettings[id]?.enabled !== false);
-    for (const plugin of enabled) registry.begin(plugin.id);
-    const all = Promise.all(enabled.map((plugin) => this.#load(plugin))).then(() => {});
+    for (const plugin of found) {
+      if (config.pluginSettings[plugin.id]?.enabled === false) continue;
+      this.#found.push(plugin);
+      registry.begin(plugin.id);
+    }
+  }
+
+  /**
+   * Loads what was found, all at once.
+   * @returns when each is ready or has failed; failures are in the registry
+   */
+  load(sandbox: Sandbox): Promise<void> {
+    this.#sandbox = sandbox;
+    const all = Promise.all(this.#found.map((plugin) => this.#load(plugin, sandbox)));
     this.#loading = all;
-    return all;
+    return all.then(() => {});
   }
 
   /**
    * Moves every plugin to another engine, one after the other, without a failed call: new calls go
    * to the new component at once, the old one is unloaded when its calls have ended. A plugin that
-   * the new engine refuses stays where it is. The engine is the fleet's from now on, also when the
-   * fleet was closed meanwhile.
+   * the new engine refuses stays where it is; one that the old engine refused is tried again. The
+   * engine is the fleet's from now on, also when the fleet was closed meanwhile.
    */
   async moveTo(sandbox: Sandbox): Promise<void> {
     await this.#loading;
@@ -74,12 +85,24 @@ export class Fleet {
     const before = this.#sandbox;
     this.#before = before;
     this.#sandbox = sandbox;
-    const stayed: string[] = [];
-    for (const plugin of this.#options.registry.plugins()) {
-      if (!await this.#move(plugin, sandbox)) stayed.push(plugin.id);
+    const { registry } = this.#options;
+    const unloaded: Promise<void>[] = [];
+    let stayed = 0;
+    for (const plugin of registry.plugins()) {
+      const old = await this.#move(plugin, sandbox);
+      if (old === null) stayed++;
+      // Its calls may run for long; meanwhile the others move.
+      else unloaded.push(old.unload().catch((thrown) => this.#reportUnload(plugin, thrown)));
     }
+    const refusals = new Set(
+      registry.failed().filter(({ error }) => error.code === "component").map(({ id }) => id),
+    );
+    const refused = this.#found.filter(({ id }) => this.#bytes.has(id) && refusals.has(id));
+    for (const { id } of refused) registry.begin(id);
+    await Promise.all(refused.map((plugin) => this.#load(plugin, sandbox)));
     this.stay();
-    if (stayed.length > 0) return;
+    await Promise.all(unloaded);
+    if (stayed > 0 || before === null) return;
     this.#before = null;
     await before.close();
   }
@@ -94,14 +117,14 @@ export class Fleet {
   async close(): Promise<void> {
     this.#closed = true;
     this.stay();
-    await Promise.all([this.#sandbox.close(), this.#before?.close()]);
+    await Promise.all([this.#sandbox?.close(), this.#before?.close()]);
   }
 
-  async #load(found: FoundPlugin): Promise<void> {
+  async #load(found: FoundPlugin, sandbox: Sandbox): Promise<void> {
     const { config, registry, announce, show, stopping } = this.#options;
     try {
       const plugin = await loadPlugin(found, {
-        sandbox: this.#sandbox,
+        sandbox,
         config,
         onProgress: show,
         signal: stopping,
@@ -144,10 +167,10 @@ export class Fleet {
     for (const line of rest) log.error(line, { plugin });
   }
 
-  async #move(plugin: Plugin, sandbox: Sandbox): Promise<boolean> {
-    if (plugin.component.engine === sandbox.kind) return true;
+  /** Returns the component that it had before, or null where it stays on it. */
+  async #move(plugin: Plugin, sandbox: Sandbox): Promise<LoadedComponent | null> {
     const bytes = this.#bytes.get(plugin.id);
-    if (bytes === undefined) return false;
+    if (bytes === undefined) return null;
     const { log, announce, stopping } = this.#options;
     try {
       const component = await loadComponent(sandbox, plugin, bytes, this.#guestLogs().onLog);
@@ -159,14 +182,21 @@ export class Fleet {
         throw thrown;
       }
       announce(pluginLine(plugin));
-      await old.unload();
-      return true;
+      return old;
     } catch (thrown) {
       const error = toAtollError(thrown);
-      if (stopping.aborted) return false;
+      if (stopping.aborted) return null;
       log.warn(`plugin "${plugin.id}" stays on the ${plugin.component.engine} engine`, { error });
-      return false;
+      return null;
     }
+  }
+
+  #reportUnload(plugin: Plugin, thrown: unknown): void {
+    const { log, stopping } = this.#options;
+    if (stopping.aborted) return;
+    log.warn(`plugin "${plugin.id}" is not unloaded from its old engine`, {
+      error: toAtollError(thrown),
+    });
   }
 
   /** No listener where nothing would be written: a guest's flood then costs the host nothing. */

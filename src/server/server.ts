@@ -14,7 +14,7 @@ import type { ServerState } from "../http/health.ts";
 import { problem, problemOf } from "../http/problem.ts";
 import { McpHttpHandler } from "../mcp/http_handler.ts";
 import { McpServer } from "../mcp/server.ts";
-import { serveStdio } from "../mcp/stdio.ts";
+import { openStdio, type StdioServing } from "../mcp/stdio.ts";
 import { Registry } from "../plugins/registry.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { type EngineStart, startEngine } from "./engines.ts";
@@ -40,6 +40,9 @@ export interface RunningServer {
   /** Resolves when it has stopped: after {@link stop}, or at the end of standard input. */
   readonly finished: Promise<void>;
 }
+
+/** How long the answers to calls that were cut may take on their way out. */
+const FLUSH_MS = 500;
 
 /** Plugins that load faster are ready before the first request; slower ones follow. */
 const SETTLE_MS = 1_500;
@@ -74,6 +77,7 @@ class Server implements RunningServer {
   #state: ServerState = "starting";
   #fleet: Fleet | null = null;
   #listener: Listener | null = null;
+  #stdio: StdioServing | null = null;
   #starting: Promise<void> = Promise.resolve();
   #upgrade: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | null = null;
@@ -105,17 +109,9 @@ class Server implements RunningServer {
     const { config, log, stdio } = this.#options;
     const stopping = this.#stopping.signal;
     stopping.throwIfAborted();
-    // The port first: a server that cannot listen must not begin to build.
-    if (!stdio) this.#listener = await this.#listen();
-    const engine = await startEngine(
-      config,
-      log,
-      (line) => this.#progress.show(line),
-      stopping,
-    );
     const lines: string[] = [];
     let announce: (line: string) => void = (line) => lines.push(line);
-    this.#fleet = new Fleet(engine.sandbox, {
+    const fleet = new Fleet({
       config,
       registry: this.#registry,
       log,
@@ -123,9 +119,18 @@ class Server implements RunningServer {
       show: (line) => this.#progress.show(line),
       stopping,
     });
-    stopping.throwIfAborted();
-    if (engine.upgrade === null) this.#fleet.stay();
-    const loaded = this.#fleet.load();
+    this.#fleet = fleet;
+    fleet.find();
+    // Then the port: a server that cannot listen must not begin to build.
+    if (!stdio) this.#listener = await this.#listen();
+    const engine = await startEngine(
+      config,
+      log,
+      (line) => this.#progress.show(line),
+      stopping,
+    );
+    if (engine.upgrade === null) fleet.stay();
+    const loaded = fleet.load(engine.sandbox);
     await settled(loaded, SETTLE_MS, stopping);
     stopping.throwIfAborted();
     this.#state = "ready";
@@ -155,8 +160,11 @@ class Server implements RunningServer {
     await this.#starting.catch(() => {});
     const ended = await calls;
     if (!ended) log.warn(`calls were still running after ${config.http.graceMs} ms and are cut`);
-    const left = () => ended ? Math.max(0, deadline - performance.now()) : 0;
-    await this.#listener?.stop(left());
+    const left = () => Math.max(FLUSH_MS, deadline - performance.now());
+    await Promise.all([
+      this.#listener?.stop(left()),
+      this.#stdio && settled(this.#stdio.answered().catch(() => {}), left()),
+    ]);
     // Before what goes on in the background is waited for: closed engines end loads and moves.
     await this.#fleet?.close();
     await settled(this.#upgrade, left());
@@ -209,12 +217,13 @@ class Server implements RunningServer {
 
   #serveStdio(): void {
     const { config, log } = this.#options;
-    serveStdio({
+    this.#stdio = openStdio({
       server: this.#mcp,
       input: process.stdin,
       write: writeStdout,
       lineBytes: config.http.bodyBytes,
-    }).catch((error) =>
+    });
+    this.#stdio.ended.catch((error) =>
       log.error(`standard input or output failed: ${toAtollError(error).message}`)
     )
       .then(() => this.stop());

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import process from "node:process";
 import { fixtureFolder } from "../fixtures/build.ts";
 import { test } from "../harness.ts";
 import { ROOT, serveCommand, serveEnvironment, startServer } from "./support.ts";
@@ -43,6 +44,65 @@ test("A25: SIGTERM under load: running calls are answered, new ones refused, exi
   assert.ok(late === null || late.error?.data.reason === "closed");
   for (const { result } of await Promise.all(running)) assert.equal(result?.isError, false);
   assert.equal(await stopped, 0);
+});
+
+test("A25: what runs on after the grace time is answered, and the server ends with 0", async () => {
+  const server = await startServer({
+    plugins: [fixtureFolder("hostile")],
+    tools: ["hostile_sleep"],
+    env: { ATOLL_HTTP__GRACE_MS: "300" },
+  });
+  const running = Array.from({ length: 4 }, () => sleepCall(server.url, 20_000));
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const stopped = server.stop("SIGTERM");
+  for (const { error } of await Promise.all(running)) {
+    assert.equal(error?.code, -32000);
+    assert.equal(error?.data.reason, "closed");
+  }
+  assert.equal(await stopped, 0);
+});
+
+test("SIGTERM with standard input and output: a large answer is written whole", async () => {
+  const options = {
+    plugins: [fixtureFolder("hostile")],
+    args: ["--stdio", "--engine", "portable"],
+    env: { ATOLL_LIMITS__OUTPUT_BYTES: "4000000" },
+  };
+  const [program = "", ...args] = serveCommand(options);
+  const child = spawn(program, args, { cwd: ROOT, env: serveEnvironment(options) });
+  let stderr = "";
+  child.stderr.on("data", (chunk) => stderr += String(chunk));
+  const ready = async () => {
+    while (!stderr.includes("hostile_big_output")) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  await ready();
+  const call = {
+    jsonrpc: "2.0",
+    id: 1,
+    method: "tools/call",
+    params: { name: "hostile_big_output", arguments: { bytes: 1_000_000 } },
+  };
+  child.stdin.write(`${JSON.stringify(call)}\n`);
+  // A pipe holds 64 KiB: from here on the server waits for its reader.
+  let stdout = "";
+  child.stdout.once("data", (chunk) => {
+    stdout += String(chunk);
+    child.stdout.pause();
+  });
+  while (stdout === "") await new Promise((resolve) => setTimeout(resolve, 5));
+  if (child.pid !== undefined) process.kill(child.pid, "SIGTERM");
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  const ended = once(child, "close");
+  child.stdout.on("data", (chunk) => stdout += String(chunk));
+  child.stdout.resume();
+  const [status] = await ended as [number | null];
+  assert.equal(status, 0);
+  assert.ok(stdout.endsWith("\n"), `cut after ${stdout.length} bytes`);
+  const answer = JSON.parse(stdout) as { id: number; result?: unknown };
+  assert.equal(answer.id, 1);
+  assert.ok(answer.result !== undefined && stdout.length > 1_000_000, stdout.slice(0, 200));
 });
 
 test("the end of standard input: what was asked is answered, then exit 0", async () => {

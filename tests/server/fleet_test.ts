@@ -28,7 +28,7 @@ test("plugins move to the native engine without a failed call", async () => {
   const dispatcher = new Dispatcher();
   const lines: string[] = [];
   const portable = await openPortableSandbox({ cacheDir });
-  const fleet = new Fleet(portable, {
+  const fleet = new Fleet({
     config,
     registry,
     log: createLogger({ level: "error" }),
@@ -36,7 +36,8 @@ test("plugins move to the native engine without a failed call", async () => {
     show: () => {},
     stopping: new AbortController().signal,
   });
-  await fleet.load();
+  fleet.find();
+  await fleet.load(portable);
   assert.deepEqual(registry.failed(), []);
   const before = registry.generation;
 
@@ -83,8 +84,7 @@ test("a folder that is not there is refused before anything is loaded", async ()
       cwd: folder,
     });
     const registry = new Registry();
-    const sandbox = await openPortableSandbox({});
-    const fleet = new Fleet(sandbox, {
+    const fleet = new Fleet({
       config,
       registry,
       log: createLogger({ level: "silent" }),
@@ -92,7 +92,7 @@ test("a folder that is not there is refused before anything is loaded", async ()
       show: () => {},
       stopping: new AbortController().signal,
     });
-    assert.throws(() => fleet.load(), /absent/);
+    assert.throws(() => fleet.find(), /absent/);
     assert.deepEqual(registry.pending(), []);
     await fleet.close();
   } finally {
@@ -103,7 +103,13 @@ test("a folder that is not there is refused before anything is loaded", async ()
 /** A fleet on the portable engine with one component, whose file the test may change. */
 async function withComponent(
   name: FixtureName,
-  body: (fleet: Fleet, registry: Registry, file: string, lines: string[]) => Promise<void>,
+  body: (
+    fleet: Fleet,
+    registry: Registry,
+    loading: Promise<void>,
+    file: string,
+    lines: string[],
+  ) => Promise<void>,
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "atoll-fleet-"));
   const file = join(folder, "one.wasm");
@@ -111,7 +117,7 @@ async function withComponent(
   const { config } = loadConfig({ flags: { plugins: [file] }, environment: {}, cwd: folder });
   const registry = new Registry();
   const lines: string[] = [];
-  const fleet = new Fleet(await openPortableSandbox({}), {
+  const fleet = new Fleet({
     config,
     registry,
     log: createLogger({ level: "warn", format: "json", write: (line) => lines.push(line) }),
@@ -120,7 +126,10 @@ async function withComponent(
     stopping: new AbortController().signal,
   });
   try {
-    await body(fleet, registry, file, lines);
+    fleet.find();
+    assert.deepEqual(registry.pending(), ["one"], "known before there is an engine");
+    const loading = fleet.load(await openPortableSandbox({}));
+    await body(fleet, registry, loading, file, lines);
   } finally {
     await fleet.close();
     rmSync(folder, { recursive: true });
@@ -158,8 +167,8 @@ class OtherEngine implements Sandbox {
 }
 
 test("a plugin moves as it was loaded, whatever became of its file", async () => {
-  await withComponent("tiny", async (fleet, registry, file) => {
-    await fleet.load();
+  await withComponent("tiny", async (fleet, registry, loading, file) => {
+    await loading;
     const [plugin] = registry.plugins();
     assert.ok(plugin);
     const { digest, wit, functions } = plugin.component;
@@ -172,8 +181,8 @@ test("a plugin moves as it was loaded, whatever became of its file", async () =>
 });
 
 test("a component that does not fit is unloaded again, and the plugin stays", async () => {
-  await withComponent("tiny", async (fleet, registry, _, lines) => {
-    await fleet.load();
+  await withComponent("tiny", async (fleet, registry, loading, _, lines) => {
+    await loading;
     const other = new OtherEngine();
     await fleet.moveTo(other);
     assert.equal(registry.plugins()[0]?.component.engine, "portable");
@@ -185,8 +194,7 @@ test("a component that does not fit is unloaded again, and the plugin stays", as
 });
 
 test("a fleet that is closed ends its loads and takes no other engine", async () => {
-  await withComponent("units", async (fleet, registry) => {
-    const loading = fleet.load();
+  await withComponent("units", async (fleet, registry, loading) => {
     const other = new OtherEngine();
     const moving = fleet.moveTo(other);
     await fleet.close();
@@ -195,4 +203,65 @@ test("a fleet that is closed ends its loads and takes no other engine", async ()
     assert.deepEqual(registry.failed().map(({ error }) => error.code), ["closed"]);
     assert.deepEqual([other.loaded.length, other.closed], [0, 1]);
   });
+});
+
+test("what the old engine refused is loaded by the new one", async () => {
+  const libraries = await buildNative();
+  await withComponent("wide-memory", async (fleet, registry, loading) => {
+    await loading;
+    assert.deepEqual(registry.failed().map(({ id }) => id), ["one"]);
+    const native = await openNativeSandbox({
+      libraries,
+      engine: { instances: 10, workerThreads: 1 },
+      cacheDir: cacheFolder(),
+    });
+    await fleet.moveTo(native);
+    assert.deepEqual(registry.failed(), []);
+    const tool = registry.tool("one_add");
+    assert.ok(tool);
+    const outcome = await new Dispatcher().callTool(tool, '{"a":1,"b":2}');
+    assert.equal(outcome.json, "3");
+  });
+});
+
+test("a call that runs on does not hold up the move of other plugins", async () => {
+  const libraries = await buildNative();
+  const { config } = loadConfig({
+    flags: { plugins: [fixtureFolder("hostile"), fixtureFolder("text")] },
+    environment: { ATOLL_CACHE_DIR: cacheFolder() },
+    cwd: process.cwd(),
+  });
+  const registry = new Registry();
+  const fleet = new Fleet({
+    config,
+    registry,
+    log: createLogger({ level: "error" }),
+    announce: () => {},
+    show: () => {},
+    stopping: new AbortController().signal,
+  });
+  try {
+    fleet.find();
+    await fleet.load(await openPortableSandbox({ cacheDir: cacheFolder() }));
+    const sleep = registry.tool("hostile_sleep");
+    assert.ok(sleep);
+    let answered = false;
+    const call = Promise.resolve(new Dispatcher().callTool(sleep, '{"ms":3000}'));
+    const running = call.finally(() => answered = true);
+    const moving = fleet.moveTo(
+      await openNativeSandbox({
+        libraries,
+        engine: { instances: 10, workerThreads: 1 },
+        cacheDir: cacheFolder(),
+      }),
+    );
+    while (registry.plugin("text")?.component.engine !== "native") {
+      assert.equal(answered, false, "text moves while the call runs");
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert.equal((await running).kind, "ok");
+    await moving;
+  } finally {
+    await fleet.close();
+  }
 });
