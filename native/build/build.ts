@@ -156,10 +156,21 @@ async function build(
   return paths;
 }
 
-/** Folders of builds that were killed; the lock is held, so nobody uses them. */
+/** No build takes that long. */
+const LEFTOVER_MS = 60 * 60 * 1000;
+
+/**
+ * Folders of builds that were killed. Not a younger one: the lock can be held twice for a moment,
+ * by processes that cannot see each other.
+ */
 function removeLeftovers(native: string): void {
   for (const name of readdirSync(native)) {
-    if (name.startsWith(".tmp-")) rmSync(join(native, name), { recursive: true, force: true });
+    if (!name.startsWith(".tmp-")) continue;
+    const path = join(native, name);
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats !== undefined && Date.now() - stats.mtimeMs > LEFTOVER_MS) {
+      rmSync(path, { recursive: true, force: true });
+    }
   }
 }
 

@@ -211,12 +211,17 @@ test("checkouts that share cargo's folder do not get each other's library", asyn
   }
 });
 
-test("leftovers of a killed build are cleared by the next", async () => {
+test("old leftovers of a killed build are cleared by the next", async () => {
   await inPlace(async (place) => {
     const left = join(nativeFolder(place.cache), ".tmp-1-left");
-    mkdirSync(left, { recursive: true, mode: 0o700 });
+    const young = join(nativeFolder(place.cache), ".tmp-2-young");
+    for (const path of [left, young]) mkdirSync(path, { recursive: true, mode: 0o700 });
+    const seconds = Date.now() / 1000 - 2 * 3600;
+    utimesSync(left, seconds, seconds);
     await buildNative(undefined, undefined, place, quickSteps(place, []));
     assert.equal(existsSync(left), false);
+    // It may be another container's, which builds at this moment.
+    assert.ok(existsSync(young));
   });
 });
 

@@ -17,7 +17,6 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import process from "node:process";
 import { AtollError, toAtollError } from "../core/errors.ts";
 import { takeLock } from "../../native/build/lock.ts";
 import { sourceKey, witSources } from "./build_sources.ts";
@@ -94,9 +93,9 @@ async function buildInto(
   const lock = await takeLock(
     join(root, "build.lock"),
     signal,
-    (pid) => {
+    (pid, own) => {
       // Plugins of one server wait for each other, which is no news.
-      if (pid !== process.pid) report(`waiting for process ${pid}, which is building plugins`);
+      if (!own) report(`waiting for process ${pid}, which is building plugins`);
     },
   );
   try {
