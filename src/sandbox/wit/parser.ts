@@ -123,7 +123,14 @@ function worldItem(lexer: Lexer, head: PackageHead, docs: string | undefined): W
     return { kind: "function", function: item };
   }
   // `namespace:package/name@1.2.3`, or `label: path`.
-  const second = lexer.word("an interface, `func` or a package's name").text;
+  const word = lexer.word("an interface, `func` or a package's name");
+  const second = word.text;
+  // These two are no keywords: packages and interfaces may have such a name.
+  if (ACCESSOR_WORDS.has(second) && !word.escaped && lexer.peek().text === "(") {
+    const item = signature(lexer, named(token.text, docs), "accessor", false);
+    lexer.expect(";");
+    return { kind: "function", function: item };
+  }
   if (lexer.accept("/")) {
     const id = pathTail(lexer, `${token.text}:${second}`);
     lexer.expect(";");
@@ -136,7 +143,8 @@ function worldItem(lexer: Lexer, head: PackageHead, docs: string | undefined): W
   return { kind: "reference", name: token.text, interface: target, offset: token.offset };
 }
 
-const FUNCTION_WORDS: ReadonlySet<string> = new Set(["func", "async", "get", "set"]);
+const FUNCTION_WORDS: ReadonlySet<string> = new Set(["func", "async"]);
+const ACCESSOR_WORDS: ReadonlySet<string> = new Set(["get", "set"]);
 
 /** `package/name@version` behind `namespace:`. */
 function packagePath(lexer: Lexer, namespace: string): string {

@@ -185,3 +185,38 @@ test("WIT: what cannot be read is refused with line and column", () => {
     });
   }
 });
+
+test("WIT: get and set are names of packages and interfaces, accessors only before a bracket", () => {
+  const world = readWorld(`package root:component;
+
+world root {
+  import acme:set/things;
+  import label: get;
+  export acme:get/api@1.0.0;
+  export size: get() -> u32;
+  export store: set(v: u32);
+}
+
+package root:component {
+  interface get { f: func(); }
+}
+
+package acme:set {
+  interface things { f: func(); }
+}
+
+package acme:get@1.0.0 {
+  interface api { f: func(); }
+}
+`);
+  const named = (items: World["exports"]) =>
+    items.map((item) =>
+      item.kind === "interface" ? item.name : `${item.function.name} ${item.function.kind}`
+    );
+  assert.deepEqual(named(world.imports), ["acme:set/things", "label"]);
+  assert.deepEqual(named(world.exports), [
+    "acme:get/api@1.0.0",
+    "size accessor",
+    "store accessor",
+  ]);
+});
