@@ -23,11 +23,14 @@ export interface CommandOptions {
 
 const TAIL_LINES = 20;
 
+/** How long after the command's end its output may still come, from a process that left the group. */
+const DRAIN_MS = 500;
+
 /**
  * The command runs in the background of a shell that also reads its standard input, a pipe from
  * this process. When the pipe ends, because the caller aborts or because this process is gone for
  * whatever reason, SIGKILL included, the shell ends its whole process group: make or cargo and
- * each compiler below.
+ * each compiler below. When the command ends it does the same with what the command left behind.
  */
 const GUARD = `
 exec 3<&0
@@ -38,6 +41,8 @@ watch=$!
 wait $work
 status=$?
 kill $watch 2>/dev/null
+trap '' TERM
+kill -TERM -$$ 2>/dev/null
 exit $status
 `;
 
@@ -78,14 +83,24 @@ export function runCommand(
         new NativeBuildError("build", `Cannot run "${command[0]}": ${cause.message}`, { cause }),
       );
     });
-    child.on("close", (code) => {
+    let drain: ReturnType<typeof setTimeout> | undefined;
+    let settled = false;
+    const settle = (code: number | null): void => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(drain);
       signal?.removeEventListener("abort", abort);
       flushOut();
       flushErr();
-      child.stdin.destroy();
+      for (const pipe of [child.stdin, child.stdout, child.stderr]) pipe.destroy();
       if (signal?.aborted) reject(cancelled());
       else resolve({ status: code ?? 1, tail });
+    };
+    // Whoever has left the group may hold the pipes open for as long as it likes.
+    child.on("exit", (code) => {
+      drain = setTimeout(() => settle(code), DRAIN_MS);
     });
+    child.on("close", settle);
   });
 }
 

@@ -97,6 +97,31 @@ test("aborting ends the command and everything below it", async () => {
   });
 });
 
+test("what a command leaves running in its group ends with it", async () => {
+  await inFolder(async (folder) => {
+    const script = "sleep 1000 & echo $! > left; echo hi; exit 3";
+    const result = await runCommand(["sh", "-c", script], { cwd: folder });
+    assert.deepEqual([result.status, result.tail], [3, ["hi"]]);
+    const pid = Number(readFileSync(join(folder, "left"), "utf8"));
+    await until(() => !isAlive(pid));
+  });
+});
+
+test("what does not end on request, or has left the group, is not waited for", async () => {
+  await inFolder(async (folder) => {
+    const stay = ": > ready; exec sleep 1000";
+    for (const start of [`(trap "" TERM; ${stay})`, `setsid sh -c "${stay}"`]) {
+      rmSync(join(folder, "ready"), { force: true });
+      const wait = "until [ -e ready ]; do sleep 0.01; done";
+      const script = `${start} & echo $! > left; ${wait}; echo hi`;
+      const result = await runCommand(["sh", "-c", script], { cwd: folder });
+      const pid = Number(readFileSync(join(folder, "left"), "utf8"));
+      process.kill(pid, "SIGKILL");
+      assert.deepEqual([result.status, result.tail], [0, ["hi"]]);
+    }
+  });
+});
+
 for (const signal of ["SIGTERM", "SIGKILL"] as const) {
   test(`a build ends with the process that started it, also by ${signal}`, async () => {
     await inFolder(async (folder) => {
