@@ -16,7 +16,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import process from "node:process";
 import { randomUUID } from "node:crypto";
 import {
@@ -34,6 +34,7 @@ import {
   sandboxKey,
   sourceKey,
 } from "./cache.ts";
+import { cargoArtefact, isCargoMessage } from "./cargo.ts";
 import { cancelled, runCommand } from "./command.ts";
 import { takeLock } from "./lock.ts";
 import { type BuildProgress, cargoProgress, lockedCrates, makeProgress } from "./progress.ts";
@@ -248,20 +249,35 @@ export async function buildSandbox(
   const progress = cargoProgress(total);
   report({ phase: "sandbox", done: 0, total });
   const options = ["--release", "--locked", "--lib", "--target-dir", target, "--color", "never"];
+  options.push("--message-format", "json-render-diagnostics");
   // Checkouts share the target folder, and cargo compares times of files only: it would take the
   // library of another checkout whose sources are older than that build for this one's.
   const cfg = `atoll_sources="${sandboxKey(checkout)}"`;
-  const result = await runCommand(["cargo", "rustc", ...options, "--", "--cfg", cfg], {
-    cwd: source,
-    signal,
-    onLine: (line) => forward(progress(line), report),
-  });
-  if (result.status !== 0) throw failed("libatoll_sandbox.so", "cargo", result);
-  const made = join(target, "release", SANDBOX_FILE);
-  if (!existsSync(made)) throw missing(SANDBOX_FILE, join(target, "release"));
+  const tail: string[] = [];
+  // A default target in the user's configuration has a folder of its own, and what an earlier build
+  // left in the usual place was made of other sources.
+  let made: string | undefined;
+  const onLine = (line: string): void => {
+    if (isCargoMessage(line)) {
+      made = cargoArtefact(line)?.filenames.find((file) => basename(file) === SANDBOX_FILE) ?? made;
+      return;
+    }
+    tail.push(line);
+    if (tail.length > TAIL_LINES) tail.shift();
+    forward(progress(line), report);
+  };
+  const command = ["cargo", "rustc", ...options, "--", "--cfg", cfg];
+  const { status } = await runCommand(command, { cwd: source, signal, onLine });
+  if (status !== 0) throw failed("libatoll_sandbox.so", "cargo", { status, tail });
+  if (made === undefined) {
+    throw new NativeBuildError("build", `Cannot build ${SANDBOX_FILE}: cargo did not name it`);
+  }
   copyFileSync(made, join(out, SANDBOX_FILE));
   report({ phase: "sandbox", done: total, total });
 }
+
+/** Lines for people that an error shows. */
+const TAIL_LINES = 20;
 
 function forward(progress: BuildProgress | null, report: Report): void {
   if (progress) report(progress);

@@ -21,6 +21,7 @@ import { currentRuntime, runScript } from "../../tests/runtimes.ts";
 import { test } from "../../tests/harness.ts";
 import { buildCore, buildNative, buildSandbox, type BuildSteps, findNative } from "./build.ts";
 import { CHECKOUT, CORE_FILE, fileDigest, nativeFolder, SANDBOX_FILE } from "./cache.ts";
+import { runCommand } from "./command.ts";
 import { takeLock } from "./lock.ts";
 import type { BuildProgress } from "./progress.ts";
 
@@ -210,6 +211,32 @@ test("checkouts that share cargo's folder do not get each other's library", asyn
     rmSync(folder, { recursive: true, force: true });
   }
 });
+
+test("a default target of the user's does not bring back an older library", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "atoll-build-"));
+  const before = process.env.CARGO_BUILD_TARGET;
+  try {
+    const checkout = join(folder, "checkout");
+    const build = async (returned: number) => {
+      writeCrate(checkout, returned, new Date());
+      await buildSandbox(checkout, join(folder, "cargo"), folder);
+      return fileDigest(join(folder, SANDBOX_FILE));
+    };
+    const first = await build(1);
+    process.env.CARGO_BUILD_TARGET = await hostTarget();
+    assert.notEqual(await build(2), first);
+  } finally {
+    if (before === undefined) delete process.env.CARGO_BUILD_TARGET;
+    else process.env.CARGO_BUILD_TARGET = before;
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+/** `x86_64-unknown-linux-gnu`, as rustc calls this machine. */
+async function hostTarget(): Promise<string> {
+  const { tail } = await runCommand(["rustc", "-vV"], { cwd: tmpdir() });
+  return tail.find((line) => line.startsWith("host: "))?.slice("host: ".length) ?? "";
+}
 
 test("old leftovers of a killed build are cleared by the next", async () => {
   await inPlace(async (place) => {

@@ -8,6 +8,7 @@ import { existsSync, readFileSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { AtollError } from "../core/errors.ts";
+import { type CargoArtefact, cargoArtefact, isCargoMessage } from "../../native/build/cargo.ts";
 import { runCommand } from "../../native/build/command.ts";
 import { buildFailure, type BuildTask } from "./build.ts";
 import type { RustBuild } from "../config/manifest_schema.ts";
@@ -41,13 +42,7 @@ interface CargoResult {
   readonly status: number;
   /** The last lines for people. */
   readonly lines: readonly string[];
-  readonly artefacts: readonly Artefact[];
-}
-
-/** One `compiler-artifact` message of cargo (The Cargo Book, External tools). */
-interface Artefact {
-  readonly manifest_path: string;
-  readonly filenames: readonly string[];
+  readonly artefacts: readonly CargoArtefact[];
 }
 
 async function cargo(
@@ -56,11 +51,11 @@ async function cargo(
   task: BuildTask,
 ): Promise<CargoResult> {
   const lines: string[] = [];
-  const artefacts: Artefact[] = [];
+  const artefacts: CargoArtefact[] = [];
   const onLine = (line: string) => {
-    if (line.startsWith('{"reason":')) {
-      const message = JSON.parse(line) as Artefact & { reason: string };
-      if (message.reason === "compiler-artifact") artefacts.push(message);
+    if (isCargoMessage(line)) {
+      const artefact = cargoArtefact(line);
+      if (artefact !== null) artefacts.push(artefact);
       return;
     }
     lines.push(line);
@@ -109,8 +104,7 @@ async function addTarget(folder: string, task: BuildTask): Promise<void> {
 }
 
 /** The one `.wasm` that came from a manifest in the plugin's folder. */
-function readArtefact(id: string, folder: string, artefacts: readonly Artefact[]): Uint8Array {
-  // Cargo reports physical paths, also where the plugin is reached through a link.
+function readArtefact(id: string, folder: string, artefacts: readonly CargoArtefact[]): Uint8Array {
   const root = realpathSync(folder);
   const own = artefacts.filter((artefact) => artefact.manifest_path.startsWith(`${root}/`));
   const files = [...new Set(own.flatMap((artefact) => artefact.filenames))]
