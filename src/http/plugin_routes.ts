@@ -10,6 +10,7 @@
 import { AtollError } from "../core/errors.ts";
 import { brokenOff } from "../dispatch/client_gone.ts";
 import type { SandboxRequest, SandboxResponse } from "../sandbox/sandbox.ts";
+import { declaredLength } from "../wire/content_length.ts";
 
 const MOUNT = "/http/";
 
@@ -67,14 +68,15 @@ const SMALL_BODY = 32 * 1024;
  * The same request with its body as bytes when it is declared small, so that no guest waits for a
  * slow client and the call can end inline; null when the body is absent or to be streamed.
  * Rejects with AtollError cancelled when the body broke off.
+ * @throws AtollError invalid_argument: Content-Length is no length
  */
 export function withSmallBody(
   request: Request,
   sandboxRequest: SandboxRequest,
 ): Promise<SandboxRequest> | null {
   if (request.body === null) return null;
-  const length = request.headers.get("content-length");
-  if (length === null || !(Number(length) <= SMALL_BODY)) return null;
+  const length = declaredLength(request.headers.get("content-length"));
+  if (length === null || length > SMALL_BODY) return null;
   return request.arrayBuffer().then(
     (bytes) => ({ ...sandboxRequest, body: new Uint8Array(bytes) }),
     (cause) => {

@@ -5,24 +5,26 @@
  */
 
 import { brokenOff } from "../dispatch/client_gone.ts";
+import { declaredLength } from "../wire/content_length.ts";
 
 /**
  * The whole body, or null when it is longer than `limit` bytes. A declared length is believed, as
  * the HTTP server cuts the body there; without one the bytes are counted as they come.
- * @param declaredLength The Content-Length field, or null.
- * @throws AtollError cancelled: the body broke off
+ * @param contentLength The Content-Length field, or null.
+ * @throws AtollError cancelled: the body broke off; invalid_argument: Content-Length is no length
  */
 export async function readBody(
   request: Request,
-  declaredLength: string | null,
+  contentLength: string | null,
   limit: number,
 ): Promise<Uint8Array | null> {
-  if (declaredLength !== null && !(Number(declaredLength) <= limit)) {
+  const declared = declaredLength(contentLength);
+  if (declared !== null && declared > limit) {
     await request.body?.cancel();
     return null;
   }
   try {
-    if (declaredLength !== null) return new Uint8Array(await request.arrayBuffer());
+    if (declared !== null) return new Uint8Array(await request.arrayBuffer());
     return request.body === null ? new Uint8Array() : await readCounted(request.body, limit);
   } catch (cause) {
     throw brokenOff(cause);
