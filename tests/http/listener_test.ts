@@ -1,7 +1,8 @@
 /** The listener of the runtime: ports, errors, stopping. */
 import assert from "node:assert/strict";
 import { AtollError } from "../../src/core/errors.ts";
-import { listen, type ListenOptions } from "../../src/server/listeners/listener.ts";
+import { OriginGuard } from "../../src/http/origin.ts";
+import { listen, type ListenOptions, reachableHost } from "../../src/server/listeners/listener.ts";
 import { test } from "../harness.ts";
 
 const options = (fetch: ListenOptions["fetch"], port = 0): ListenOptions => ({
@@ -29,6 +30,19 @@ test("an address that is not of this machine is an error", async () => {
     listen({ ...options(() => new Response()), host: "192.0.2.1" }),
     (error) => error instanceof AtollError && error.code === "io",
   );
+});
+
+test("a listener on every address tells one that can be asked, and that one is served", async () => {
+  const guard = new OriginGuard({ host: "0.0.0.0", allowedHosts: [], allowedOrigins: [] });
+  const answer = (request: Request) => new Response(guard.refusal(request));
+  const listener = await listen({ ...options(answer), host: "0.0.0.0" });
+  assert.equal(listener.host, "127.0.0.1");
+  const response = await fetch(`http://${listener.host}:${listener.port}/`);
+  assert.equal(await response.text(), "");
+  await listener.stop(0);
+  assert.equal(reachableHost("::"), "::1");
+  assert.ok(guard.hostAllowed("[::1]:80"));
+  assert.equal(reachableHost("192.0.2.7"), "192.0.2.7");
 });
 
 test("what the handler throws becomes the response of onError", async () => {

@@ -3,7 +3,8 @@
  *
  * Owns: its options, its graceful stop, and giving memory back at rest. Must not know routes.
  */
-import { addressInUse, cannotListen, type Listener, type ListenOptions } from "./listener.ts";
+import { AtollError } from "../../core/errors.ts";
+import { addressInUse, type BoundListener, cannotListen, type ListenOptions } from "./listener.ts";
 
 /** Bun's greatest idle time in seconds. */
 const LONGEST_IDLE = 255;
@@ -34,7 +35,7 @@ interface BunRuntime {
 }
 
 /** @throws AtollError address_in_use, io */
-export function listen(options: ListenOptions): Promise<Listener> {
+export function listen(options: ListenOptions): Promise<BoundListener> {
   const { host, port, fetch, onError } = options;
   const { Bun } = globalThis as unknown as { Bun: BunRuntime };
   const rest = collectAtRest(Bun);
@@ -53,12 +54,11 @@ export function listen(options: ListenOptions): Promise<Listener> {
       // names would take the first segment for the name.
       fetch: (request) => {
         rest.requests++;
-        return request.url.startsWith("/") ? new Response(null, { status: 400 }) : fetch(request);
+        return request.url.startsWith("/") ? onError(nameless()) : fetch(request);
       },
       error: onError,
     });
     return Promise.resolve({
-      host,
       port: server.port,
       stop: (graceMs) => {
         rest.end();
@@ -91,6 +91,10 @@ function collectAtRest(Bun: BunRuntime): { requests: number; end(): void } {
   }, REST_MS);
   timer.unref();
   return counter;
+}
+
+function nameless(): AtollError {
+  return new AtollError("invalid_argument", "Cannot serve a request without a Host field");
 }
 
 async function stop(server: BunServer, graceMs: number): Promise<void> {

@@ -3,10 +3,10 @@
  *
  * Owns: its options and its graceful stop. Must not know routes.
  */
-import { addressInUse, cannotListen, type Listener, type ListenOptions } from "./listener.ts";
+import { addressInUse, type BoundListener, cannotListen, type ListenOptions } from "./listener.ts";
 
 /** @throws AtollError address_in_use, io */
-export function listen(options: ListenOptions): Promise<Listener> {
+export function listen(options: ListenOptions): Promise<BoundListener> {
   const { host, port, fetch, onError } = options;
   const abort = new AbortController();
   return new Promise((resolve, reject) => {
@@ -19,7 +19,6 @@ export function listen(options: ListenOptions): Promise<Listener> {
           onError,
           onListen: (address) =>
             resolve({
-              host,
               port: address.port,
               stop: (graceMs) => stop(server, abort, graceMs),
             }),

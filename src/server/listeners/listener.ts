@@ -16,6 +16,7 @@ export interface ListenOptions {
 }
 
 export interface Listener {
+  /** Where it can be reached from this machine: never the address that stands for all of them. */
   readonly host: string;
   readonly port: number;
   /**
@@ -26,10 +27,22 @@ export interface Listener {
   stop(graceMs: number): Promise<void>;
 }
 
+/** What a runtime's server gives. */
+export type BoundListener = Omit<Listener, "host">;
+
 /** Listens with the server of the runtime this process is in. */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  if ("Deno" in globalThis) return (await import("./deno.ts")).listen(options);
-  return (await import("./bun.ts")).listen(options);
+  const runtime = "Deno" in globalThis ? await import("./deno.ts") : await import("./bun.ts");
+  return { host: reachableHost(options.host), ...await runtime.listen(options) };
+}
+
+/**
+ * The address under which a listener of this machine can be asked. One that listens everywhere is
+ * on loopback too, and is refused under its own name: `0.0.0.0` in Host is a known way to rebind.
+ */
+export function reachableHost(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  return host === "::" || host === "[::]" ? "::1" : host;
 }
 
 /** The error for an address that another process has. */
