@@ -89,7 +89,10 @@ const httpSchema = v.strictObject({
   allowedOrigins: v.optional(
     v.pipe(
       v.array(text("An origin, as in https://example.org.")),
-      v.description("Origins of web pages that may call besides loopback ones; `*` for any."),
+      v.description(
+        "Origins of web pages that may call besides loopback ones; `*` for any. MCP answers carry " +
+          "what browsers ask for; on a plugin's routes that is the guest's part.",
+      ),
     ),
     [],
   ),

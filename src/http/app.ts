@@ -10,6 +10,7 @@ import { AtollError } from "../core/errors.ts";
 import { ClientGone } from "../dispatch/client_gone.ts";
 import type { Callee } from "../dispatch/dispatcher.ts";
 import type { CallOptions, SandboxRequest, SandboxResponse } from "../sandbox/sandbox.ts";
+import { isPreflight, preflightResponse, readableBy } from "./cors.ts";
 import {
   liveResponse,
   type PluginHealth,
@@ -53,11 +54,13 @@ export function createApp(options: AppOptions): Hono {
   // Of Hono's routers this one finds fixed paths by a look-up, without any pattern.
   const app = new Hono({ router: new RegExpRouter() });
   const guard = new OriginGuard(options.origin);
-  const guarded = (request: Request, serve: () => Response | Promise<Response>) => {
-    const refusal = guard.refusal(request);
-    return refusal === null ? serve() : problem(403, refusal);
-  };
-  app.all("/mcp", (c) => guarded(c.req.raw, () => options.mcp.handle(c.req.raw)));
+  app.all("/mcp", (c) => {
+    const request = c.req.raw;
+    const origin = request.headers.get("origin");
+    const refusal = guard.refusal(request, origin);
+    if (refusal !== null) return problem(403, refusal);
+    return origin === null ? options.mcp.handle(request) : serveMcpPage(request, origin, options);
+  });
   // Probes ask by address, and there is nothing here to act on: no check of Host.
   app.get("/health/live", liveResponse);
   app.get("/health/ready", () => readyResponse(options.state(), options.registry));
@@ -68,10 +71,28 @@ export function createApp(options: AppOptions): Hono {
         ? problem(405, "Health routes take GET only", { allow: "GET, HEAD" })
         : problem(404, `There is nothing at ${c.req.path}`),
   );
-  app.all("/http/*", (c) => guarded(c.req.raw, () => servePlugin(c.req.raw, options)));
+  app.all("/http/*", (c) => {
+    const request = c.req.raw;
+    const refusal = guard.refusal(request, request.headers.get("origin"));
+    return refusal === null ? servePlugin(request, options) : problem(403, refusal);
+  });
   app.notFound((c) => problem(404, `There is nothing at ${c.req.path}`));
   app.onError((error) => problemOf(error, options.log));
   return app;
+}
+
+/** A page may read only what is marked as readable for it, an error too. */
+async function serveMcpPage(
+  request: Request,
+  origin: string,
+  options: AppOptions,
+): Promise<Response> {
+  if (isPreflight(request)) return preflightResponse(origin);
+  try {
+    return readableBy(origin, await options.mcp.handle(request));
+  } catch (error) {
+    return readableBy(origin, problemOf(error, options.log));
+  }
 }
 
 function servePlugin(request: Request, options: AppOptions): Response | Promise<Response> {

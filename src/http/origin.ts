@@ -38,8 +38,11 @@ export class OriginGuard {
     this.#origins = new Set(options.allowedOrigins.map((origin) => origin.toLowerCase()));
   }
 
-  /** Why a request is refused, or null when it may pass. */
-  refusal(request: Request): string | null {
+  /**
+   * Why a request is refused, or null when it may pass.
+   * @param origin Its Origin field, or null.
+   */
+  refusal(request: Request, origin: string | null): string | null {
     const headers = request.headers;
     // HTTP/2 has the name in `:authority`, an absolute request target has one beside the field:
     // both end up in the URL, and that is what a guest sees.
@@ -53,7 +56,6 @@ export class OriginGuard {
       if (!this.hostAllowed(host)) return hostRefusal(host);
       this.#lastHost = host;
     }
-    const origin = headers.get("origin");
     if (origin !== null && !this.originAllowed(origin)) {
       return `Origin ${JSON.stringify(origin.slice(0, 128))} may not call (http.allowedOrigins)`;
     }

@@ -34,7 +34,7 @@ test("an address that is not of this machine is an error", async () => {
 
 test("a listener on every address tells one that can be asked, and that one is served", async () => {
   const guard = new OriginGuard({ host: "0.0.0.0", allowedHosts: [], allowedOrigins: [] });
-  const answer = (request: Request) => new Response(guard.refusal(request));
+  const answer = (request: Request) => new Response(guard.refusal(request, null));
   const listener = await listen({ ...options(answer), host: "0.0.0.0" });
   assert.equal(listener.host, "127.0.0.1");
   const response = await fetch(`http://${listener.host}:${listener.port}/`);
