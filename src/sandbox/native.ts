@@ -15,7 +15,8 @@ import type { NativeStats } from "../../ffi/stats.ts";
 import type { HttpReply } from "../../ffi/stream.ts";
 import { AtollError } from "../core/errors.ts";
 import { decodeResponseHead, encodeRequestHead } from "../wire/http_head.ts";
-import { errorOfReply, fromNative } from "./native_errors.ts";
+import { errorOfReply, fromNative, loadError } from "./native_errors.ts";
+import { refusePrecompiled } from "./precompiled.ts";
 import type {
   CallOptions,
   CallOutcome,
@@ -102,6 +103,7 @@ class WasmtimeSandbox implements NativeSandbox {
   }
 
   async load(spec: ComponentSpec): Promise<LoadedComponent> {
+    refusePrecompiled(spec.id, spec.bytes);
     try {
       const { id, limits } = spec;
       const request = { op: "load", id, limits };
@@ -113,7 +115,7 @@ class WasmtimeSandbox implements NativeSandbox {
         reply as unknown as LoadReply,
       );
     } catch (error) {
-      throw fromNative(error, spec.id);
+      throw loadError(error, spec.id);
     }
   }
 

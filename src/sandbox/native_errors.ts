@@ -43,6 +43,14 @@ export function errorOfReply(
   return fromNative(errorFromReply(reply.status, reply.text, reply.elapsedUs), plugin);
 }
 
+/** The error of a load: it names the plugin, as other refusals of a component do. */
+export function loadError(thrown: unknown, plugin: string): AtollError {
+  const { code, message, data, cause } = fromNative(thrown, plugin);
+  const start = `Cannot load plugin "${plugin}"`;
+  const named = message.startsWith(start) ? message : `${start}: ${message}`;
+  return new AtollError(code, named, data, { cause: cause ?? thrown });
+}
+
 /** Anything thrown by `ffi/` as an AtollError; other errors as they are. */
 export function fromNative(thrown: unknown, plugin?: string): AtollError {
   if (thrown instanceof AtollError) return thrown;

@@ -13,6 +13,7 @@ import process from "node:process";
 import { Worker } from "node:worker_threads";
 import { AtollError } from "../core/errors.ts";
 import type { CompileReply, CompileRequest } from "./portable_compiler_worker.ts";
+import { refusePrecompiled } from "./precompiled.ts";
 
 /** A component's WIT and code, the core modules as jco left them. */
 export interface Transpiled {
@@ -179,6 +180,7 @@ function checkHeader(id: string, bytes: Uint8Array): void {
   const refuse = (reason: string): never => {
     throw new AtollError("component", `Cannot load plugin "${id}": ${reason}`, { plugin: id });
   };
+  refusePrecompiled(id, bytes);
   const magic = [0x00, 0x61, 0x73, 0x6d];
   if (bytes.length < 8) refuse(`${bytes.length} bytes are no WebAssembly component`);
   if (magic.some((byte, index) => bytes[index] !== byte)) {

@@ -138,7 +138,7 @@ test("inspect shows tools, imports and WIT", async () => {
 });
 
 test("A21: inspect of a file that is no component ends with 1 and says so", async () => {
-  for (const name of ["truncated", "core-module", "unknown-import"] as const) {
+  for (const name of ["truncated", "core-module", "unknown-import", "precompiled"] as const) {
     const { status, stderr } = await atoll([
       ...["inspect", await fixture(name), "--engine", "portable"],
     ]);

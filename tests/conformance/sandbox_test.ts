@@ -264,6 +264,7 @@ for (const engine of ENGINES) {
     const refused = async (id: string, bytes: Uint8Array) => {
       const { message, data } = await failure("component", () => load(id, bytes));
       assert.equal(data.plugin, id);
+      assert.ok(message.startsWith(`Cannot load plugin "${id}": `), message);
       return message;
     };
     assert.match(await refused("core", await fixtureBytes("core-module")), /core .*module/);
@@ -272,6 +273,10 @@ for (const engine of ENGINES) {
     await refused("random", crypto.getRandomValues(new Uint8Array(1000)));
     await refused("empty", new Uint8Array(0));
     await refused("text", new TextEncoder().encode("(component)"));
+    assert.match(
+      await refused("precompiled", await fixtureBytes("precompiled")),
+      /a precompiled file, not a component: give Atoll the \.wasm it was made from$/,
+    );
     assert.deepEqual(await ok(await bench.fixture("tiny"), "add", { a: 1, b: 2 }), 3);
   });
 
