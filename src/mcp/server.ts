@@ -89,7 +89,12 @@ export interface Failure {
 /** A text is an ordinary answer (HTTP 200). */
 export type Reply = string | Failure;
 
-/** Every feature is offered in each revision; nothing is announced when a list changes. */
+/**
+ * Every feature is offered in each revision; nothing is announced when a list changes, so neither
+ * `listChanged` nor `subscribe` is declared. `subscriptions/listen` (2026-07-28) would have nothing
+ * to deliver and is a method that is not found, as "Streamable HTTP" has it for those a server does
+ * not implement; `server/discover` is the only one that each server must. `ttlMs` says when to ask.
+ */
 const CAPABILITIES = `"capabilities":{"tools":{},"prompts":{},"resources":{}}`;
 const UNCACHED = `,"ttlMs":0,"cacheScope":"public"`;
 /** Seconds after which a plugin that is being built may be there. */

@@ -106,6 +106,18 @@ test("A5: methods of the other era and unknown ones are not found", async () => 
   assert.equal(body.error.code, -32601);
 });
 
+test("changes are not announced: none is declared, and there is nothing to listen to", async () => {
+  const { server } = envelopeServer([ECHO]);
+  const { result } = (await ask(server, R2026_07_28, "server/discover")).body;
+  assert.deepEqual(result.capabilities, { tools: {}, prompts: {}, resources: {} });
+  const asked = await ask(server, R2026_07_28, "subscriptions/listen", {
+    notifications: { toolsListChanged: true },
+  });
+  assert.deepEqual([asked.status, asked.body.error.code], [404, -32601]);
+  const subscribed = await ask(server, R2025_11_25, "resources/subscribe", { uri: "file:///x" });
+  assert.deepEqual([subscribed.status, subscribed.body.error.code], [200, -32601]);
+});
+
 test("ping answers with an empty object", async () => {
   const { server } = envelopeServer([]);
   const { body } = await ask(server, R2025_11_25, "ping");
