@@ -9,8 +9,8 @@ import { EXIT } from "./output.ts";
 import type { CommandContext } from "./run.ts";
 import { settingsOf } from "./settings.ts";
 
-/** Status of a shell for a process that SIGINT ended: 128 and the signal's number. */
-const INTERRUPTED = 130;
+/** Status of a shell for a process that a signal ended: 128 and the signal's number. */
+const ENDED_BY = { SIGINT: 130, SIGTERM: 143 } as const;
 /** Task runners pass on what the terminal has already sent: the same signal twice at once is one. */
 const REPEAT_MS = 1_000;
 
@@ -19,10 +19,10 @@ export async function serve(context: CommandContext): Promise<number> {
   const { config, log } = settingsOf(context);
   let askedAt: number | null = null;
   const stopping = new AbortController();
-  const onSignal = (signal: string) => {
+  const onSignal = (signal: keyof typeof ENDED_BY) => {
     // The first signal lets running calls finish; a second one is impatience.
     const now = performance.now();
-    if (askedAt !== null && now - askedAt > REPEAT_MS) process.exit(INTERRUPTED);
+    if (askedAt !== null && now - askedAt > REPEAT_MS) process.exit(ENDED_BY[signal]);
     if (askedAt !== null) return;
     askedAt = now;
     log.info(`stopping on ${signal}`);

@@ -237,6 +237,38 @@ test("SIGTERM during a plugin's build ends the build, and the server with 0", as
   });
 });
 
+test("a second signal ends a server that still waits, with the status of that signal", async () => {
+  const hostile = await fixture("hostile");
+  const args = ["serve", "--port", "0", "--engine", "portable", "--plugins", hostile];
+  const environment = { ATOLL_HTTP__GRACE_MS: "600000", ATOLL_LIMITS__WALL_MS: "600000" };
+  for (const [signal, expected] of [["SIGTERM", 143], ["SIGINT", 130]] as const) {
+    const child = start(args, { environment });
+    await child.said(/^atoll: hostile /m);
+    const [, url = ""] = await child.said(/listening on (\S+)/);
+    const call = (name: string, args: object) => {
+      const params = { name, arguments: args };
+      return fetch(`${url}/mcp`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params }),
+      }).then((response) => response.text());
+    };
+    const running = call("hostile_sleep", { ms: 500_000 }).catch(() => "cut");
+    // Calls that were sent after it are answered: it has been taken.
+    for (let i = 0; i < 3; i++) await call("hostile_log", { line: "one more" });
+    child.signal("SIGTERM");
+    await child.said(/stopping on SIGTERM/);
+    // Within a second it would count as the first one, passed on twice.
+    let over = false;
+    void child.ended.then(() => over = true);
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    equal(over, false, child.stderr);
+    child.signal(signal);
+    equal((await child.ended).status, expected);
+    equal(await running, "cut");
+  }
+});
+
 test("a plugin that does not compile is reported by the compiler's lines, without a stack", async () => {
   const files = {
     "bad/plugin.json": JSON.stringify({
