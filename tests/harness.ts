@@ -8,9 +8,8 @@ export const runtime: "deno" | "bun" = "Deno" in globalThis ? "deno" : "bun";
 
 type TestBody = () => void | Promise<void>;
 
-/** Declares a test. `requirements` cites ids of `tests/requirements.ts`. */
-export const test: (name: string, body: TestBody, options?: { requirements?: string[] }) => void =
-  await pick();
+/** Declares a test. Ids of `tests/requirements.ts` at the beginning of its name are cited. */
+export const test: (name: string, body: TestBody) => void = await pick();
 
 async function pick() {
   if (runtime === "deno") {

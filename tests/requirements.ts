@@ -1,7 +1,7 @@
 /**
  * Behaviours that Atoll promises, with the place that asks for them. A test cites a requirement by
- * its id at the beginning of its name or in a comment: `test("A5: a batch array is refused", …)`.
- * `requirements_test.ts` fails when an id is cited by no test.
+ * its id at the beginning of its name, `test("A5: a batch array is refused", …)`, or in a comment
+ * directly in front of it. `requirements_test.ts` fails when an id is cited by no test.
  */
 export interface Requirement {
   readonly id: string;
