@@ -28,7 +28,6 @@ import type {
   SandboxResponse,
 } from "./sandbox.ts";
 import { countNodes, TYPE_NODES_MAX } from "./value_types.ts";
-import { parseArguments } from "./values.ts";
 import { unserializable, type World } from "./wit/model.ts";
 import { readWorld } from "./wit/resolve.ts";
 
@@ -140,13 +139,9 @@ class PortableComponent implements LoadedComponent {
     if (place === undefined) {
       throw new AtollError("internal", `Plugin "${this.#spec.id}" has no function ${index}`);
     }
-    const values = parseArguments(place.function, argumentsJson);
     return new Promise((resolve, reject) => {
-      const call = new PortableCall(this.#spec, this.#queue, {
-        op: "call",
-        place,
-        arguments: values,
-      }, {
+      const message = { op: "call", place, argumentsJson } as const;
+      const call = new PortableCall(this.#spec, this.#queue, message, {
         ended: ({ kind, json }) => resolve({ kind, json }),
         failed: reject,
       }, options);

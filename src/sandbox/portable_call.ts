@@ -28,6 +28,7 @@ export interface CallEvents extends Pick<CallListener, "head" | "chunk" | "compl
 }
 
 export class PortableCall implements Job {
+  readonly bytes: number;
   readonly #spec: ComponentSpec;
   readonly #queue: PortableQueue;
   readonly #message: Prepared;
@@ -50,6 +51,7 @@ export class PortableCall implements Job {
     this.#spec = spec;
     this.#queue = queue;
     this.#message = message;
+    this.bytes = bytesOf(message);
     this.#events = events;
     this.#signal = options.signal;
     const { wallMs } = spec.limits;
@@ -119,6 +121,8 @@ export class PortableCall implements Job {
     switch (ending?.kind) {
       case "limit":
         return limitError(ending.limit, limits, plugin);
+      case "invalid":
+        return new AtollError("invalid_argument", ending.message, ending.data);
       case "trap":
         return new AtollError("trap", ending.message, { plugin });
       case "cancelled":
@@ -154,6 +158,13 @@ export class PortableCall implements Job {
     clearTimeout(this.#timer);
     this.#signal?.removeEventListener("abort", this.#abort);
   }
+}
+
+function bytesOf(message: Prepared): number {
+  if (message.op === "call") return message.argumentsJson.length;
+  const { url, fields, body } = message;
+  const text = fields.reduce((sum, [name, value]) => sum + name.length + value.length, url.length);
+  return body instanceof Uint8Array ? text + body.length : text;
 }
 
 function cancelled(plugin: string): AtollError {

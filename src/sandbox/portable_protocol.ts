@@ -5,6 +5,7 @@
  * worker's event loop, so what has to reach it meanwhile is a shared word it looks at (cancel,
  * credit) or a message that is taken synchronously from a port (request body).
  */
+import type { ErrorData } from "../core/errors.ts";
 import type { Limits } from "../core/limits.ts";
 import type { LimitName } from "./limit_error.ts";
 import type { GuardedModule } from "./portable_core.ts";
@@ -16,7 +17,7 @@ export const WORD_WAKE = 0;
 export const WORD_CANCEL = 1;
 /** How many response chunks of the running call were passed on, counted from its start. */
 export const WORD_CREDIT = 2;
-export const SHARED_WORDS = 4;
+export const SHARED_WORDS = 3;
 
 /** Chunks in flight in one direction. */
 export const CHUNK_WINDOW = 4;
@@ -52,7 +53,8 @@ export interface CallMessage {
   readonly op: "call";
   readonly id: number;
   readonly place: FunctionPlace;
-  readonly arguments: readonly unknown[];
+  /** Read by the worker: what waits for one is short text, and no work of the main thread. */
+  readonly argumentsJson: string;
   /** Milliseconds left. */
   readonly budgetMs: number;
 }
@@ -75,6 +77,7 @@ export type Ending =
   | { readonly kind: "ok" | "error"; readonly json: string }
   | { readonly kind: "limit"; readonly limit: LimitName }
   | { readonly kind: "trap"; readonly message: string }
+  | { readonly kind: "invalid"; readonly message: string; readonly data: ErrorData }
   /** `deadline`: the budget ran out; the main thread knows whether it was the caller's or `wallMs`. */
   | { readonly kind: "deadline" | "cancelled" };
 

@@ -14,20 +14,35 @@ const THREADS_MAX = 2;
 /** Seconds after which a full queue is worth another try. */
 const RETRY_AFTER_SECONDS = 1;
 
+/** Bytes of all waiting calls together: what the guest is given waits in the host's memory. */
+const WAITING_BYTES_MAX = 32 * 1024 * 1024;
+
+/** After a worker could not be started. */
+const RESTART_PAUSE_MS = 1_000;
+
 /** A call that wants a worker. */
 export interface Job {
+  /** What it holds while it waits. */
+  readonly bytes: number;
   /** Takes the worker until `done` is called. */
   run(thread: PortableThread, done: () => void): void;
   /** It got no worker. */
   fail(error: AtollError): void;
 }
 
+interface Entry {
+  readonly thread: PortableThread;
+  state: "starting" | "idle" | "busy";
+}
+
 export class PortableQueue {
   readonly #start: Omit<WorkerStart, "shared" | "body">;
   readonly #plugin: string;
   readonly #threadsMax: number;
-  readonly #threads: { thread: PortableThread; state: "starting" | "idle" | "busy" }[] = [];
+  readonly #threads: Entry[] = [];
   readonly #waiting: Job[] = [];
+  #waitingBytes = 0;
+  #pause: ReturnType<typeof setTimeout> | null = null;
   #state: "open" | "draining" | "closed" = "open";
   #idle: (() => void)[] = [];
 
@@ -59,20 +74,24 @@ export class PortableQueue {
     if (this.#state !== "open") throw this.#closed();
     // Those for whom a worker is free are not waiting.
     if (this.#waiting.length >= this.#start.limits.queue + this.#free()) {
-      throw new AtollError(
-        "overloaded",
-        `plugin "${this.#plugin}" has ${this.#start.limits.queue} calls waiting (limits.queue)`,
-        { plugin: this.#plugin, retryAfterSeconds: RETRY_AFTER_SECONDS },
-      );
+      throw this.#overloaded(`${this.#start.limits.queue} calls waiting (limits.queue)`);
+    }
+    // One alone may be as large as it likes: whoever took it in has a limit of its own.
+    if (this.#waitingBytes > 0 && this.#waitingBytes + job.bytes > WAITING_BYTES_MAX) {
+      throw this.#overloaded(`calls of ${this.#waitingBytes} bytes waiting`);
     }
     this.#waiting.push(job);
+    this.#waitingBytes += job.bytes;
     this.#pump();
   }
 
   /** Takes a job out that waits no longer. */
   withdraw(job: Job): void {
     const index = this.#waiting.indexOf(job);
-    if (index >= 0) this.#waiting.splice(index, 1);
+    if (index >= 0) {
+      this.#waiting.splice(index, 1);
+      this.#waitingBytes -= job.bytes;
+    }
     this.#settle();
   }
 
@@ -88,7 +107,8 @@ export class PortableQueue {
   /** Ends the workers; jobs that run are lost, jobs that wait fail. */
   async close(): Promise<void> {
     this.#state = "closed";
-    for (const job of this.#waiting.splice(0)) job.fail(this.#closed());
+    if (this.#pause !== null) clearTimeout(this.#pause);
+    this.#failWaiting(this.#closed());
     await Promise.all(this.#threads.splice(0).map(({ thread }) => thread.terminate()));
     this.#settle();
   }
@@ -104,6 +124,7 @@ export class PortableQueue {
       if (entry === undefined) break;
       const job = this.#waiting.shift();
       if (job === undefined) break;
+      this.#waitingBytes -= job.bytes;
       entry.state = "busy";
       job.run(entry.thread, () => {
         entry.state = "idle";
@@ -113,32 +134,44 @@ export class PortableQueue {
       });
     }
     const starting = this.#threads.filter(({ state }) => state === "starting").length;
-    if (this.#waiting.length > starting && this.#threads.length < this.#threadsMax) this.#spawn();
+    const room = this.#threads.length < this.#threadsMax && this.#pause === null;
+    if (this.#waiting.length > starting && room) this.#spawn();
   }
 
-  #spawn() {
+  #spawn(): Entry {
     const thread = new PortableThread(this.#start, () => this.#lose(entry));
-    const entry: { thread: PortableThread; state: "starting" | "idle" | "busy" } = {
-      thread,
-      state: "starting",
-    };
+    const entry: Entry = { thread, state: "starting" };
     this.#threads.push(entry);
     thread.ready.then(() => {
       entry.state = "idle";
       thread.rest();
       this.#pump();
-    }, (thrown) => {
-      this.#forget(entry);
-      // Without any worker nobody would ever take what waits.
-      if (this.#threads.length > 0) return;
-      const reason = thrown instanceof Error ? thrown.message : String(thrown);
-      const error = new AtollError("internal", `Cannot start a worker: ${reason}`);
-      for (const job of this.#waiting.splice(0)) job.fail(error);
-    });
+    }, (thrown) => this.#stillborn(entry, thrown));
     return entry;
   }
 
-  #retire(entry: { readonly thread: PortableThread }): void {
+  /** A worker could not be started: the next one would most likely fare no better at once. */
+  #stillborn(entry: Entry, thrown: unknown): void {
+    this.#forget(entry);
+    void entry.thread.terminate();
+    if (this.#state === "closed") return;
+    this.#pause ??= setTimeout(() => {
+      this.#pause = null;
+      this.#pump();
+    }, RESTART_PAUSE_MS);
+    // Without any worker nobody would take what waits.
+    if (this.#threads.length > 0) return;
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    this.#failWaiting(new AtollError("internal", `Cannot start a worker: ${reason}`));
+    this.#settle();
+  }
+
+  #failWaiting(error: AtollError): void {
+    this.#waitingBytes = 0;
+    for (const job of this.#waiting.splice(0)) job.fail(error);
+  }
+
+  #retire(entry: Entry): void {
     this.#forget(entry);
     void entry.thread.terminate();
     // The next call shall not have to wait for a worker to start.
@@ -146,20 +179,29 @@ export class PortableQueue {
   }
 
   /** A worker is gone, with or without a call; what waits gets another. */
-  #lose(entry: { readonly thread: PortableThread }): void {
+  #lose(entry: Entry): void {
+    // One that was never ready is answered for by #stillborn().
+    if (entry.state === "starting") return;
     this.#forget(entry);
     if (this.#state !== "closed") this.#pump();
     this.#settle();
   }
 
-  #forget(entry: { readonly thread: PortableThread }): void {
-    const index = this.#threads.findIndex(({ thread }) => thread === entry.thread);
+  #forget(entry: Entry): void {
+    const index = this.#threads.indexOf(entry);
     if (index >= 0) this.#threads.splice(index, 1);
   }
 
   #settle(): void {
     if (this.#waiting.length > 0 || this.#threads.some(({ state }) => state === "busy")) return;
     for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #overloaded(reason: string): AtollError {
+    return new AtollError("overloaded", `plugin "${this.#plugin}" has ${reason}`, {
+      plugin: this.#plugin,
+      retryAfterSeconds: RETRY_AFTER_SECONDS,
+    });
   }
 
   #closed(): AtollError {

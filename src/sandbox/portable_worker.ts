@@ -6,6 +6,7 @@
  * workers.
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { AtollError } from "../core/errors.ts";
 import { CallGuard, GuestEnded } from "./portable_guard.ts";
 import { HttpExchange } from "./portable_http.ts";
 import { exportedFunction, instantiate, loadCode, type LoadedCode } from "./portable_instance.ts";
@@ -20,7 +21,7 @@ import {
   type WorkerStart,
 } from "./portable_protocol.ts";
 import { wasiImports } from "./portable_wasi.ts";
-import { resultSides, writeValue } from "./values.ts";
+import { parseArguments, resultSides, writeValue } from "./values.ts";
 import { OutputTooLarge } from "./values_encode.ts";
 
 const start = workerData as WorkerStart;
@@ -51,13 +52,28 @@ try {
 
 async function run(message: ToWorker): Promise<void> {
   clearTimeout(collecting);
+  const { ending, memoryBytes } = await outcome(message);
+  post({ op: "end", id: message.id, ending, memoryBytes });
+  if (collect !== undefined) collecting = setTimeout(collect, COLLECT_AFTER_MS);
+}
+
+async function outcome(message: ToWorker): Promise<{ ending: Ending; memoryBytes: number }> {
+  let values: readonly unknown[] = [];
+  if (message.op === "call") {
+    // Before the guard's clock starts: this is not the guest's doing.
+    try {
+      values = parseArguments(message.place.function, message.argumentsJson);
+    } catch (thrown) {
+      return { ending: endingOf(thrown), memoryBytes: 0 };
+    }
+  }
   const guard = new CallGuard(message.id, start.limits, message.budgetMs, start.shared);
   const output = new GuestOutput(guard, (stream, text) => post({ op: "log", stream, text }));
   let ending: Ending;
   try {
     const instance = await instantiate(code, guard, wasiImports(guard, output));
     ending = message.op === "call"
-      ? await call(instance, message)
+      ? await call(instance, message, values)
       : await serve(instance, message, guard);
     // A guest that caught its end has not got away with it.
     if (guard.stopped !== null) ending = guard.stopped;
@@ -65,18 +81,21 @@ async function run(message: ToWorker): Promise<void> {
     ending = guard.stopped ?? endingOf(thrown);
   }
   output.finish();
-  post({ op: "end", id: message.id, ending, memoryBytes: guard.memoryBytes });
-  if (collect !== undefined) collecting = setTimeout(collect, COLLECT_AFTER_MS);
+  return { ending, memoryBytes: guard.memoryBytes };
 }
 
-async function call(instance: unknown, message: CallMessage): Promise<Ending> {
+async function call(
+  instance: unknown,
+  message: CallMessage,
+  values: readonly unknown[],
+): Promise<Ending> {
   const run = exportedFunction(instance, message.place);
   const sides = resultSides(message.place.function);
   const limit = start.limits.outputBytes;
   let kind: "ok" | "error" = "ok";
   let value: unknown;
   try {
-    value = await run(...message.arguments);
+    value = await run(...values);
   } catch (thrown) {
     // jco throws the error side of a result as it is; what is thrown otherwise is an Error.
     if (!sides.fallible || thrown instanceof Error) throw thrown;
@@ -105,6 +124,9 @@ async function serve(instance: unknown, message: HttpMessage, guard: CallGuard):
 }
 
 function endingOf(thrown: unknown): Ending {
+  if (thrown instanceof AtollError && thrown.code === "invalid_argument") {
+    return { kind: "invalid", message: thrown.message, data: thrown.data };
+  }
   if (thrown instanceof OutputTooLarge) return { kind: "limit", limit: "output" };
   if (isStackOverflow(thrown)) return { kind: "limit", limit: "stack" };
   if (thrown instanceof GuestEnded) return { kind: "trap", message: "the guest was ended" };
