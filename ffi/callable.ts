@@ -44,8 +44,13 @@ export class FunctionNames {
 
   constructor(readonly functions: readonly ComponentFunction[]) {
     for (const [place, f] of functions.entries()) {
-      if (f.interface !== null) this.#places.set(`${f.interface}#${f.name}`, place);
+      if (f.interface === null) continue;
+      this.#places.set(`${f.interface}#${f.name}`, place);
       this.#places.set(f.name, this.#places.has(f.name) ? AMBIGUOUS : place);
+    }
+    // A function of the world itself has no other name than the plain one.
+    for (const [place, f] of functions.entries()) {
+      if (f.interface === null) this.#places.set(f.name, place);
     }
   }
 
@@ -147,9 +152,15 @@ export abstract class Callable {
   }
 }
 
-/** @param owner who gets the guest's log lines, 0: nobody */
+/**
+ * @param owner who gets the guest's log lines, 0: nobody
+ * @throws NativeError deadline: there is no time left; the library would take 0 for "as usual"
+ */
 export function submitOptions(options: ComponentCallOptions, owner: number): SubmitOptions {
   const { budgetMs, signal, detached } = options;
+  if (budgetMs !== undefined && !(budgetMs > 0)) {
+    throw new NativeError(STATUS.DEADLINE, "The call has no time left");
+  }
   const budgetUs = budgetMs && Math.min(Math.max(1, Math.round(budgetMs * 1000)), 0xffff_ffff);
   return { owner, signal, detached, budgetUs };
 }

@@ -176,8 +176,11 @@ export class Component extends Callable {
 
   /** Refuses new calls, waits for running ones, drops its instances, releases the code. */
   async unload(): Promise<void> {
-    await this.#client.control(this.#engine, { op: "unload", component: this.#number });
-    if (this.#owner !== 0) this.#client.removeLog(this.#owner);
+    try {
+      await this.#client.control(this.#engine, { op: "unload", component: this.#number });
+    } finally {
+      if (this.#owner !== 0) this.#client.removeLog(this.#owner);
+    }
   }
 }
 
