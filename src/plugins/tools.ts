@@ -170,7 +170,10 @@ function obstacle({ interface: owner, function: func }: Candidate): string | nul
     return "it serves HTTP and is mounted as a route";
   }
   if (owner?.startsWith("wasi:")) return "it belongs to WASI";
-  if (owner === "exports") return "it is the start of the Python runtime";
+  // componentize-py's; another interface may well have that name.
+  if (owner === "exports" && func.name === "init" && func.params[0]?.name === "app-name") {
+    return "it is the start of the Python runtime";
+  }
   if (owner === null && func.name === "init" && func.params[0]?.name === "shim") {
     return "it is the start of the QuickJS runtime";
   }
@@ -202,9 +205,12 @@ function toolNames(mapped: readonly Candidate[], prefix: string | null): string[
   return mapped.map((candidate) => {
     const { interface: owner, function: { name } } = candidate;
     const ambiguous = owner !== null && (owners.get(name)?.size ?? 0) > 1;
-    const parts = [prefix, ambiguous ? shortName(owner) : null, name];
-    const full = parts.filter((part) => part !== null && part !== "")
-      .map((part) => jsonName(part ?? "")).join("_");
+    const own = ambiguous ? [shortName(owner), name] : [name];
+    // WIT may write whole words in capitals, `get-URL`.
+    const words = own.map((part) => jsonName(part).toLowerCase());
+    const full = [...prefix === null || prefix === "" ? [] : [jsonName(prefix)], ...words].join(
+      "_",
+    );
     const label = functionLabel(candidate);
     checkName(full, label);
     const other = taken.get(full);

@@ -177,3 +177,30 @@ world root {
   const [tool] = deriveTools(wit, atTop("f"), null).tools;
   assert.equal(tool?.description?.length, 4096);
 });
+
+test("tools: words in capitals are written in small letters", () => {
+  const wit = `package root:component;
+world root { export get-URL: func(the-URL: string) -> string; }`;
+  const [tool] = deriveTools(wit, atTop("get-URL"), "x").tools;
+  assert.equal(tool?.name, "x_get_url");
+  // Arguments keep the names that the engines know them by.
+  assert.deepEqual(Object.keys(tool?.inputSchema["properties"] ?? {}), ["the_URL"]);
+});
+
+test("tools: the start of the Python runtime is no tool, other interfaces of that name are", () => {
+  const wit = `package root:component;
+world root {
+  export exports: interface {
+    init: func(app-name: string, symbols: string) -> result<_, string>;
+    list: func() -> string;
+  }
+}`;
+  const functions = ["init", "list"].map((name) => ({ interface: "exports", name }));
+  const { tools, unmapped } = deriveTools(wit, functions, null);
+  assert.deepEqual(tools.map((tool) => tool.name), ["list"]);
+  assert.deepEqual(unmapped.map(({ name, reason }) => [name, reason]), [
+    ["init", "it is the start of the Python runtime"],
+  ]);
+  const own = wit.replace("app-name: string, symbols", "what");
+  assert.equal(deriveTools(own, functions, null).tools.length, 2);
+});
