@@ -1,7 +1,7 @@
 /**
  * The one way into a sandbox: every call of a tool and every HTTP request for a plugin passes here.
  *
- * Owns: counters per plugin, the refusal of new work while stopping, waiting for running work, the
+ * Owns: the refusal of new work while stopping, waiting for running work, the
  * second try when a plugin moved to another engine. Must not know MCP, HTTP or how an engine works.
  * Concurrency, queue and deadline of a call are counted by the engine, so that every door shares
  * them; a call that ends inline passes here without a promise.
@@ -27,22 +27,9 @@ export interface CallableTool {
   readonly plugin: Callee;
 }
 
-/** How often a plugin was called since the start of the process. */
-export interface CallCounters {
-  /** Calls that were handed to an engine. */
-  started: number;
-  /** The guest answered, with its value or with its own error. */
-  answered: number;
-  /** Ended by anything else: a limit, a trap, a deadline, a refusal, a bug. */
-  failed: number;
-  /** Running now. */
-  running: number;
-}
-
 export class Dispatcher {
   #running = 0;
   #stopping = false;
-  readonly #counters = new Map<string, CallCounters>();
   readonly #idle: (() => void)[] = [];
   /** How each running call is given up. */
   readonly #cuts = new Set<(error: AtollError) => void>();
@@ -50,16 +37,6 @@ export class Dispatcher {
   /** Calls that were started and have not ended. */
   get inFlight(): number {
     return this.#running;
-  }
-
-  /** True from the call of {@link stop} on. */
-  get stopping(): boolean {
-    return this.#stopping;
-  }
-
-  /** The counters of each plugin that was called, by id. */
-  counters(): ReadonlyMap<string, Readonly<CallCounters>> {
-    return this.#counters;
   }
 
   /**
@@ -128,76 +105,34 @@ export class Dispatcher {
     if (this.#stopping) {
       throw new AtollError("closed", "The server is stopping", { retryAfterSeconds: 1 });
     }
-    const counters = this.#countersOf(plugin.id);
     const component = plugin.component;
-    counters.started++;
     let result: T | Promise<T>;
     try {
       result = call(component);
     } catch (error) {
-      if (!moved(error, plugin, component) || !repeatable()) {
-        counters.failed++;
-        throw error;
-      }
-      result = this.#again(counters, plugin, call);
+      if (!moved(error, plugin, component) || !repeatable()) throw error;
+      // The second try, on the engine the plugin moved to.
+      result = call(plugin.component);
     }
-    if (!(result instanceof Promise)) {
-      counters.answered++;
-      return result;
-    }
-    const retry = (error: unknown) => {
+    if (!(result instanceof Promise)) return result;
+    return this.#track(result, (error) => {
       if (!moved(error, plugin, component) || !repeatable()) throw error;
       return call(plugin.component);
-    };
-    return this.#track(counters, result, retry);
+    });
   }
 
-  /** The second try, on the engine the plugin moved to. */
-  #again<T>(
-    counters: CallCounters,
-    plugin: Callee,
-    call: (component: LoadedComponent) => T | Promise<T>,
-  ): T | Promise<T> {
-    try {
-      return call(plugin.component);
-    } catch (error) {
-      counters.failed++;
-      throw error;
-    }
-  }
-
-  async #track<T>(
-    counters: CallCounters,
-    pending: Promise<T>,
-    retry: (error: unknown) => T | Promise<T>,
-  ): Promise<T> {
+  async #track<T>(pending: Promise<T>, retry: (error: unknown) => T | Promise<T>): Promise<T> {
     this.#running++;
-    counters.running++;
     const { promise: cut, reject } = Promise.withResolvers<never>();
     this.#cuts.add(reject);
     try {
-      const value = await Promise.race([pending.catch(retry), cut]);
-      counters.answered++;
-      return value;
-    } catch (error) {
-      counters.failed++;
-      throw error;
+      return await Promise.race([pending.catch(retry), cut]);
     } finally {
       this.#cuts.delete(reject);
-      counters.running--;
       if (--this.#running === 0) {
         for (const resolve of this.#idle.splice(0)) resolve();
       }
     }
-  }
-
-  #countersOf(id: string): CallCounters {
-    let counters = this.#counters.get(id);
-    if (counters === undefined) {
-      counters = { started: 0, answered: 0, failed: 0, running: 0 };
-      this.#counters.set(id, counters);
-    }
-    return counters;
   }
 }
 

@@ -47,7 +47,7 @@ function movingPlugin(components: readonly LoadedComponent[]): CallableTool["plu
 const code = (expected: string) => (error: unknown) =>
   error instanceof AtollError && error.code === expected;
 
-test("a call is answered and counted", async () => {
+test("a call is answered, and not in flight any more", async () => {
   await withSandbox(async (sandbox) => {
     const dispatcher = new Dispatcher();
     const tool = toolOf(await load(sandbox, "tiny"), "add");
@@ -56,12 +56,6 @@ test("a call is answered and counted", async () => {
       async () => await dispatcher.callTool(tool, '{"a":"2","b":3}'),
       code("invalid_argument"),
     );
-    assert.deepEqual(dispatcher.counters().get("one"), {
-      started: 2,
-      answered: 1,
-      failed: 1,
-      running: 0,
-    });
     assert.equal(dispatcher.inFlight, 0);
   });
 });
@@ -76,12 +70,6 @@ test("a call that the old engine never started is made again on the new one", as
     const plugin = movingPlugin([before, after]);
     const outcome = await dispatcher.callTool({ functionIndex, plugin }, '{"a":1,"b":1}');
     assert.equal(outcome.json, "2");
-    assert.deepEqual(dispatcher.counters().get("moving"), {
-      started: 1,
-      answered: 1,
-      failed: 0,
-      running: 0,
-    });
   });
 });
 
@@ -110,7 +98,6 @@ test("A25: stopping refuses new calls and waits for running ones", async () => {
     const running = dispatcher.callTool(tool, '{"ms":100}');
     assert.equal(dispatcher.inFlight, 1);
     const stopped = dispatcher.stop(60_000);
-    assert.ok(dispatcher.stopping);
     await assert.rejects(
       async () => await dispatcher.callTool(tool, '{"ms":0}'),
       code("closed"),

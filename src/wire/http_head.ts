@@ -2,7 +2,7 @@
  * The text head of HTTP messages at the boundary: a first line, `name:value` fields, an empty
  * line, all ended by LF, then the beginning of the body.
  *
- * Owns: writing and reading heads. Must not know frames, nor the HTTP library in front. Field values
+ * Owns: writing heads of requests and reading those of responses. Must not know frames, nor the HTTP library in front. Field values
  * are byte strings, code units 0 to 255, as `Headers` has them; they cross as UTF-8 of those units.
  */
 import { AtollError } from "../core/errors.ts";
@@ -41,12 +41,6 @@ export function encodeRequestHead(head: RequestHead): string {
   return `${head.method} ${head.url}\n${encodeFields(head.fields)}\n`;
 }
 
-/** The head of a response, with its empty line. Throws as {@link encodeRequestHead}. */
-export function encodeResponseHead(head: ResponseHead): string {
-  if (!isStatus(head.status)) throw refused("status", String(head.status));
-  return `${head.status}\n${encodeFields(head.fields)}\n`;
-}
-
 function encodeFields(fields: Fields): string {
   let text = "";
   for (const [name, value] of fields) {
@@ -66,16 +60,6 @@ export function decodeResponseHead(bytes: Uint8Array): ResponseHead & { bodyOffs
   const status = Number(lines[0]);
   if (!isStatus(status)) throw broken(`status is "${lines[0]}"`);
   return { status, fields: decodeFields(lines), bodyOffset };
-}
-
-/** Reads the head of a request. Throws as {@link decodeResponseHead}. */
-export function decodeRequestHead(bytes: Uint8Array): RequestHead & { bodyOffset: number } {
-  const { lines, bodyOffset } = split(bytes);
-  const first = lines[0] ?? "";
-  const space = first.indexOf(" ");
-  if (space < 1) throw broken("the first line has no method");
-  const method = first.slice(0, space);
-  return { method, url: first.slice(space + 1), fields: decodeFields(lines), bodyOffset };
 }
 
 function split(bytes: Uint8Array): { lines: string[]; bodyOffset: number } {

@@ -1,11 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "../../tests/harness.ts";
-import {
-  decodeRequestHead,
-  decodeResponseHead,
-  encodeRequestHead,
-  encodeResponseHead,
-} from "./http_head.ts";
+import { decodeResponseHead, encodeRequestHead } from "./http_head.ts";
 
 const encoder = new TextEncoder();
 
@@ -21,19 +16,12 @@ test("a request's head comes back, its body behind it", () => {
     "POST http://localhost:8000/http/x/?q=1#f\n" +
       "content-type:text/plain; charset=utf-8\nx-empty:\na:b:c\n\n",
   );
-  const read = decodeRequestHead(encoder.encode(`${text}body\n\nmore`));
-  assert.deepEqual(read, {
-    method: "POST",
-    url: head.url,
-    fields: [["content-type", "text/plain; charset=utf-8"], ["x-empty", ""], ["a", "b:c"]],
-    bodyOffset: text.length,
-  });
 });
 
-test("a response's head comes back with and without fields", () => {
-  for (const fields of [[], [["set-cookie", "a"], ["set-cookie", "b"]]] as [string, string][][]) {
-    const text = encodeResponseHead({ status: 404, fields });
-    const read = decodeResponseHead(encoder.encode(`${text}\nbody`));
+test("a response's head is read with and without fields", () => {
+  for (const fields of [[], [["set-cookie", "a"], ["set-cookie", "b:c"]]] as [string, string][][]) {
+    const text = `404\n${fields.map(([name, value]) => `${name}:${value}\n`).join("")}\n`;
+    const read = decodeResponseHead(encoder.encode(`${text}\nbody\n\nmore`));
     assert.deepEqual(read, { status: 404, fields, bodyOffset: text.length });
   }
 });
@@ -43,8 +31,9 @@ test("every byte that a field value may have crosses, 0x80 to 0xff too", () => {
   for (let unit = 0; unit < 256; unit++) {
     if (unit !== 0 && unit !== 10 && unit !== 13) value += String.fromCharCode(unit);
   }
-  const text = encodeResponseHead({ status: 200, fields: [["x", value]] });
-  assert.deepEqual(decodeResponseHead(encoder.encode(text)).fields, [["x", value]]);
+  const fields: [string, string][] = [["x", value]];
+  const [, line] = encodeRequestHead({ method: "GET", url: "http://h/", fields }).split("\n");
+  assert.deepEqual(decodeResponseHead(encoder.encode(`200\n${line}\n\n`)).fields, fields);
 });
 
 test("what could break out of its line is refused", () => {
@@ -64,16 +53,22 @@ test("what could break out of its line is refused", () => {
       code: "invalid_argument",
     });
   }
-  for (const status of [99, 1000, 200.5, NaN]) {
-    assert.throws(() => encodeResponseHead({ status, fields: [] }), { code: "invalid_argument" });
-  }
 });
 
 test("a head that is none is an internal error", () => {
-  for (const text of ["", "200\n", "200", "abc\n\n", "20\n\n", "200\nnocolon\n\n", "200\n:x\n\n"]) {
+  for (
+    const text of [
+      "",
+      "200\n",
+      "200",
+      "abc\n\n",
+      "20\n\n",
+      "1000\n\n",
+      "200.5\n\n",
+      "200\nnocolon\n\n",
+      "200\n:x\n\n",
+    ]
+  ) {
     assert.throws(() => decodeResponseHead(encoder.encode(text)), { code: "internal" }, text);
-  }
-  for (const text of ["GET\n\n", " x\n\n"]) {
-    assert.throws(() => decodeRequestHead(encoder.encode(text)), { code: "internal" }, text);
   }
 });
