@@ -3,17 +3,19 @@
 //! Owns: the data of a store and how a store is set up so that everything its guest holds counts
 //! against one budget. It must not know what is called, nor how long the instance lives.
 
-use wasmtime::Store;
 use wasmtime::component::ResourceTable;
+use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions, Result as HttpResult, WasiBody, WasiHttpCtx,
     WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
+use crate::crossing::{Crossing, Fuel};
 use crate::host::CallRef;
 use crate::limits::{Budget, Limits};
-use crate::meter;
+use crate::meter::{self, Verdict};
+use crate::ticker;
 use crate::wasi;
 
 /// What a result may cost the host above its own size, in bytes: bookkeeping of small values.
@@ -28,6 +30,10 @@ pub struct Data {
     call: Option<CallRef>,
     /// What the guest holds; wasmtime's limiter.
     pub budget: Budget,
+    /// What may be copied out of it.
+    pub fuel: Fuel,
+    /// The epoch's tick at which its time was looked at last.
+    pub ticks_seen: u64,
     table: ResourceTable,
     wasi: Option<Box<wasi::Context>>,
     http: WasiHttpCtx,
@@ -128,6 +134,8 @@ pub fn store(engine: &wasmtime::Engine, limits: &Limits, call: CallRef) -> Store
     let data = Data {
         call: Some(call),
         budget: Budget::new(*limits),
+        fuel: fuel(limits),
+        ticks_seen: 0,
         table,
         wasi: None,
         http,
@@ -135,7 +143,14 @@ pub fn store(engine: &wasmtime::Engine, limits: &Limits, call: CallRef) -> Store
     };
     let mut store = Store::new(engine, data);
     store.limiter(|data| &mut data.budget);
-    store.epoch_deadline_callback(|_| meter::on_epoch());
+    store.epoch_deadline_callback(|mut store| {
+        store.data_mut().ticks_seen = ticker::ticks();
+        Ok(match meter::on_epoch()? {
+            Verdict::GoOn => UpdateDeadline::Continue(meter::SLICE_TICKS),
+            Verdict::Yield => UpdateDeadline::Yield(meter::SLICE_TICKS),
+        })
+    });
+    store.call_hook_async(Crossing);
     begin(&mut store, limits);
     store
 }
@@ -149,22 +164,29 @@ pub fn renew(store: &mut Store<Data>, limits: &Limits, call: CallRef) {
 
 fn begin(store: &mut Store<Data>, limits: &Limits) {
     // Without this the deadline has already passed.
-    store.set_epoch_deadline(meter::FIRST_SLICE_TICKS);
-    store.set_hostcall_fuel(fuel(limits, FUEL_PER_OUTPUT_BYTE));
+    store.set_epoch_deadline(meter::SLICE_TICKS);
     store.set_max_component_handles(size(limits.resources));
+    let data = store.data_mut();
+    data.ticks_seen = ticker::ticks();
+    data.fuel = fuel(limits);
 }
 
 /// Says that the next call's results are lifted as bytes, not as dynamic values that are many times
 /// as large: what is over the limit is refused before it is copied.
 pub fn expect_plain(store: &mut Store<Data>, limits: &Limits) {
-    store.set_hostcall_fuel(fuel(limits, 1));
+    let data = store.data_mut();
+    data.fuel = data.fuel.with_result(result(limits, 1));
 }
 
 fn size(limit: u64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
-fn fuel(limits: &Limits, each: u64) -> usize {
+fn fuel(limits: &Limits) -> Fuel {
+    Fuel::new(limits.field_bytes, result(limits, FUEL_PER_OUTPUT_BYTE))
+}
+
+fn result(limits: &Limits, each: u64) -> usize {
     let fuel = limits
         .output_bytes
         .saturating_mul(each)

@@ -19,6 +19,7 @@ mod call;
 mod component;
 pub mod config;
 mod control;
+mod crossing;
 mod engine;
 mod error;
 mod exports;

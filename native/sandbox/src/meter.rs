@@ -6,26 +6,29 @@
 
 use std::cell::Cell;
 
-use wasmtime::{Error, Result, UpdateDeadline};
+use wasmtime::{Error, Result};
 
 use crate::limits::{LimitExceeded, LimitKind};
+use crate::ticker;
 
-/// Epoch ticks until the first interruption of a fresh call: at most one millisecond.
-pub const FIRST_SLICE_TICKS: u64 = 1;
+/// Epoch ticks until the next interruption of a guest: at most one millisecond.
+pub const SLICE_TICKS: u64 = 1;
 
 /// CPU time after the first interruption that ends an inline poll. The first one tells nothing: a
 /// tick falls into any call, and a thread that was not scheduled for a while has used nothing.
 const INLINE_CPU_NS: u64 = 500_000;
 
-/// CPU time of inline polls that is too long, however it came to be.
+/// CPU time of inline polls that is too long, however it came to be; and the ticks of the epoch in
+/// which it may have passed.
 const INLINE_HELD_NS: u64 = 3_000_000;
+const INLINE_HELD_TICKS: u64 = 3;
 
 /// CPU time charged for what an inline poll used before its first interruption.
 const INLINE_TICK_NS: u64 = 1_000_000;
 
 struct Meter {
-    /// The clock at the beginning of an inline poll.
-    began_ns: Cell<u64>,
+    /// The epoch's tick at the beginning of an inline poll.
+    began_ticks: Cell<u64>,
     /// Thread CPU time then; 0: not looked at.
     began_cpu_ns: Cell<u64>,
     worker: Cell<bool>,
@@ -42,7 +45,7 @@ struct Meter {
 thread_local! {
     static METER: Meter = const {
         Meter {
-            began_ns: Cell::new(0),
+            began_ticks: Cell::new(0),
             began_cpu_ns: Cell::new(0),
             worker: Cell::new(false),
             overran: Cell::new(false),
@@ -55,10 +58,11 @@ thread_local! {
 }
 
 /// Before the polls on the caller's thread. Looking at the thread's CPU time is a system call, so
-/// that is done only for a plugin that is suspected of holding the thread.
+/// that is done only for a plugin that is suspected of holding the thread; any other's time is told
+/// by the ticks.
 pub fn begin_inline(suspected: bool) {
     METER.with(|m| {
-        m.began_ns.set(monotonic_ns());
+        m.began_ticks.set(ticker::ticks());
         m.began_cpu_ns
             .set(if suspected { thread_cpu_ns() } else { 0 });
         m.worker.set(false);
@@ -77,7 +81,7 @@ pub fn charged_inline() -> u64 {
 pub enum Held {
     /// Nothing to speak of.
     Shortly,
-    /// Long by the clock. The thread may not have run all the time: the next call tells.
+    /// Long by the ticks. The thread may not have run all the time: the next call tells.
     Perhaps,
     /// For so many milliseconds of CPU time: bulk instructions and the copying of arguments and
     /// results are not interrupted by an epoch.
@@ -87,7 +91,7 @@ pub enum Held {
 /// How long the inline polls that just ended held the caller's thread.
 pub fn held() -> Held {
     METER.with(|m| {
-        if monotonic_ns().saturating_sub(m.began_ns.get()) < INLINE_HELD_NS {
+        if ticker::ticks().wrapping_sub(m.began_ticks.get()) < INLINE_HELD_TICKS {
             return Held::Shortly;
         }
         if m.began_cpu_ns.get() == 0 {
@@ -123,9 +127,18 @@ pub fn end_worker(begin: u64) -> u64 {
     thread_cpu_ns().saturating_sub(begin)
 }
 
-/// What the epoch callback does: let the guest go on, yield, or end the call that used up its CPU
-/// time.
-pub fn on_epoch() -> Result<UpdateDeadline> {
+/// What a guest does after an interruption.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    GoOn,
+    /// Whoever polls it decides.
+    Yield,
+}
+
+/// What is done about a tick of the epoch: let the guest go on, yield, or end the call that used up
+/// its CPU time.
+pub fn on_epoch() -> Result<Verdict> {
     METER.with(|m| {
         if m.worker.get() {
             on_worker(m)
@@ -135,7 +148,7 @@ pub fn on_epoch() -> Result<UpdateDeadline> {
     })
 }
 
-fn on_worker(m: &Meter) -> Result<UpdateDeadline> {
+fn on_worker(m: &Meter) -> Result<Verdict> {
     if thread_cpu_ns() >= m.limit_at_ns.get() {
         let value = m.limit_ms.get();
         return Err(Error::new(LimitExceeded {
@@ -143,23 +156,23 @@ fn on_worker(m: &Meter) -> Result<UpdateDeadline> {
             value,
         }));
     }
-    Ok(UpdateDeadline::Yield(1))
+    Ok(Verdict::Yield)
 }
 
-fn on_caller(m: &Meter) -> UpdateDeadline {
+fn on_caller(m: &Meter) -> Verdict {
     let now = thread_cpu_ns();
     if m.seen_at_ns.get() == 0 {
         m.seen_at_ns.set(now);
         m.used_ns.set(INLINE_TICK_NS);
-        return UpdateDeadline::Continue(1);
+        return Verdict::GoOn;
     }
     let used = now.saturating_sub(m.seen_at_ns.get());
     m.used_ns.set(INLINE_TICK_NS + used);
     if used < INLINE_CPU_NS {
-        return UpdateDeadline::Continue(1);
+        return Verdict::GoOn;
     }
     m.overran.set(true);
-    UpdateDeadline::Yield(1)
+    Verdict::Yield
 }
 
 /// CPU time of this thread in nanoseconds.
@@ -194,14 +207,14 @@ mod tests {
     fn an_inline_poll_yields_once_it_has_used_cpu_time() {
         begin_inline(false);
         assert_eq!(charged_inline(), 0);
-        assert!(matches!(on_epoch(), Ok(UpdateDeadline::Continue(1))));
+        assert_eq!(on_epoch().ok(), Some(Verdict::GoOn));
         assert!(!overran());
         // A thread that waits uses nothing, however many ticks pass.
         std::thread::sleep(std::time::Duration::from_millis(3));
-        assert!(matches!(on_epoch(), Ok(UpdateDeadline::Continue(1))));
+        assert_eq!(on_epoch().ok(), Some(Verdict::GoOn));
         let begin = thread_cpu_ns();
         while thread_cpu_ns() - begin <= INLINE_CPU_NS {}
-        assert!(matches!(on_epoch(), Ok(UpdateDeadline::Yield(1))));
+        assert_eq!(on_epoch().ok(), Some(Verdict::Yield));
         assert!(overran());
         assert!(charged_inline() >= INLINE_CPU_NS + INLINE_TICK_NS);
     }

@@ -342,3 +342,48 @@ fn a18_a_growth_that_overflows_takes_nothing_back() {
     let reply = rig.call(table.target("run"), b"");
     assert_limit(&reply, "tables", 1000, "limits.tableElements");
 }
+
+#[test]
+fn a18_calls_of_the_host_in_a_straight_line_pass_by_no_limit_of_time() {
+    let rig = Rig::new();
+    let echo = rig.load_wat(&guests::echo(), json!({}));
+    // Copies 4 GB in all, without a loop.
+    let straight = guests::straight(20_000, 200_000);
+    let long = rig.load_wat(&straight, json!({ "cpuMs": 20 }));
+    for inline in [true, false] {
+        let ask = Ask {
+            inline,
+            ..Ask::default()
+        };
+        let started = rig.start(handle(long.target("run")), b"", &ask);
+        assert_eq!(
+            started.status, ATOLL_PENDING,
+            "it leaves its caller's thread"
+        );
+        works(&rig, &echo);
+        assert_limit(&started.wait(), "cpu", 20, "limits.cpuMs");
+    }
+    let wall = rig.load_wat(&straight, json!({ "cpuMs": 60_000, "wallMs": 40 }));
+    let ask = Ask {
+        budget: Duration::from_millis(40),
+        ..Ask::default()
+    };
+    let reply = rig.call_as(wall.target("run"), b"", &ask);
+    assert_limit(&reply, "wall", 40, "limits.wallMs");
+    let cancelled = rig.load_wat(&straight, json!({ "cpuMs": 60_000 }));
+    let started = rig.start(handle(cancelled.target("run")), b"", &Ask::default());
+    started.cancel();
+    assert_eq!(started.wait().status, ATOLL_CANCELLED);
+    // Nor do instructions that wasmtime carries out in the host. One run takes some ticks only, and
+    // a busy machine may be late with them.
+    let handles = guests::straight_handles(100_000);
+    let handles = rig.load_wat(&handles, json!({ "cpuMs": 1 }));
+    let ask = Ask {
+        inline: false,
+        ..Ask::default()
+    };
+    let ended = (0..50)
+        .map(|_| rig.call_as(handles.target("run"), b"", &ask))
+        .find(|reply| reply.status != ATOLL_OK);
+    assert_limit(&ended.unwrap(), "cpu", 1, "limits.cpuMs");
+}

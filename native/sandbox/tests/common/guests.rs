@@ -307,3 +307,51 @@ pub fn unknown_imports() -> String {
 )"#
     .into()
 }
+
+/// Calls the host so many times in a straight line, where no check of the epoch is:
+/// `run: func()`. Each call copies a name of so many bytes; it is `fields.has` of `wasi:http`.
+pub fn straight(calls: usize, bytes: usize) -> String {
+    let calls = "(drop (call $has (local.get $h) (i32.const 0) (i32.const BYTES)))\n"
+        .replace("BYTES", &bytes.to_string())
+        .repeat(calls);
+    format!(
+        r#"(component
+  (import "wasi:http/types@0.2.0" (instance $http
+    (export "fields" (type $fields (sub resource)))
+    (export "[constructor]fields" (func (result (own $fields))))
+    (export "[method]fields.has" (func
+      (param "self" (borrow $fields)) (param "name" string) (result bool)))))
+  (core module $mem (memory (export "memory") 32))
+  (core instance $mem (instantiate $mem))
+  (alias core export $mem "memory" (core memory $memory))
+  (core func $new (canon lower (func $http "[constructor]fields")))
+  (core func $has (canon lower (func $http "[method]fields.has") (memory $memory)))
+  (core module $m
+    (import "host" "new" (func $new (result i32)))
+    (import "host" "has" (func $has (param i32 i32 i32) (result i32)))
+    (func (export "run") (local $h i32)
+      (local.set $h (call $new))
+      {calls}))
+  (core instance $i (instantiate $m (with "host" (instance
+    (export "new" (func $new)) (export "has" (func $has))))))
+  (func (export "run") (canon lift (core func $i "run"))))"#
+    )
+}
+
+/// Makes and drops so many handles in a straight line: `run: func()`.
+pub fn straight_handles(handles: usize) -> String {
+    let handles = "(call $drop (call $new (i32.const 1)))\n".repeat(handles);
+    format!(
+        r#"(component
+  (type $r (resource (rep i32)))
+  (core func $new (canon resource.new $r))
+  (core func $drop (canon resource.drop $r))
+  (core module $m
+    (import "host" "new" (func $new (param i32) (result i32)))
+    (import "host" "drop" (func $drop (param i32)))
+    (func (export "run") {handles}))
+  (core instance $i (instantiate $m (with "host" (instance
+    (export "new" (func $new)) (export "drop" (func $drop))))))
+  (func (export "run") (canon lift (core func $i "run"))))"#
+    )
+}
