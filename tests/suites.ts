@@ -53,6 +53,12 @@ export function allSuites(cargoTarget: string): readonly Suite[] {
       watchdogMinutes: 10,
     },
     {
+      name: "C core for arm64",
+      command: () => ["make", "-s", "-C", "native/core", "test-arm"],
+      counts: plainCounts,
+      watchdogMinutes: 10,
+    },
+    {
       ...check("format: Rust", () => ["cargo", "fmt", "--check"]),
       cwd: "native/sandbox",
     },

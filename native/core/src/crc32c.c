@@ -1,103 +1,78 @@
-/* CRC32C (polynomial 0x1EDC6F41, RFC 3720 appendix B.4).
+/* Which CRC-32C is used.
  *
- * Owns: the choice of instruction set at run time. Must not know frames. Scalar instructions only:
- * most frames are short, and waking wide vector units costs more than they would save. */
-#include <string.h>
+ * Owns: the choice, made once when the library is loaded, and the constants that the variants share.
+ * Must not know how a variant works.
+ *
+ * ATOLL_CRC32C=NAME forces a variant, for tests and measurements: table, scalar, interleaved, and
+ * pclmul or avx512 (x86-64), pmull (arm64). A name that is unknown, or not usable on this machine,
+ * is ignored: the environment must not be able to crash the process, nor to weaken a check.
+ *
+ * The constants. In the reflected domain a 32-bit value is a polynomial whose bit 31 is the
+ * coefficient of x^0. The carry-less product of two such values a and b, taken as a 64-bit word, is
+ * a b x; the CRC instruction with a register of zero makes w x^32 mod P of a word w. So
+ *
+ *     step(0, clmul(a, shift[j])) = a x^(64 j - 33) x^33 = a x^(64 j) mod P:
+ *
+ * the checksum a moved over j words of zeros (Gopal et al., "Fast CRC computation for iSCSI
+ * polynomial using CRC32 instruction", Intel 2011; the exponent less by 33 is the form that Peter
+ * Cawley describes in "An alternative exposition of crc32_4k_pclmulqdq"). Folding 128 bits over j
+ * words (Gopal et al., "Fast CRC computation for generic polynomials using PCLMULQDQ instruction",
+ * Intel 2009) multiplies the word that comes first by x^(64 (j + 1)) and the other by x^(64 j); a
+ * constant in the low half of a 64-bit word carries x^32 of its own, and the 128-bit product of
+ * words again one x, which gives shift[j + 1] and shift[j]. One recurrence makes them all:
+ * shift[1] = x^31, which is the value 1, and shift[j + 1] = step(shift[j], 0). */
+#include <stdlib.h>
 
-#include "internal.h"
+#include "crc32c.h"
 
+uint32_t atoll__crc32c_shift[ATOLL__CRC32C_SHIFTS];
+
+static bool always(void) {
+    return true;
+}
+
+#define VARIANT(id, when, with) \
+    {.name = #id, .function = atoll__crc32c_##id, .usable = when, .instruction = with}
+
+const atoll__crc32c_variant_t atoll__crc32c_variants[] = {
+    VARIANT(table, always, false),
+#if defined(__x86_64__) || defined(__aarch64__)
+    VARIANT(scalar, atoll__crc32c_scalar_usable, true),
+    VARIANT(interleaved, atoll__crc32c_interleaved_usable, true),
+#endif
 #if defined(__x86_64__)
-#include <nmmintrin.h>
+    VARIANT(pclmul, atoll__crc32c_interleaved_usable, true),
+    VARIANT(avx512, atoll__crc32c_avx512_usable, true),
 #elif defined(__aarch64__)
-#include <arm_acle.h>
-#include <sys/auxv.h>
-#ifndef HWCAP_CRC32
-#define HWCAP_CRC32 (1 << 7)
+    VARIANT(pmull, atoll__crc32c_interleaved_usable, true),
 #endif
-#endif
+};
+const size_t atoll__crc32c_variants_count =
+    sizeof atoll__crc32c_variants / sizeof atoll__crc32c_variants[0];
 
-static uint32_t table[8][256];
-static pthread_once_t table_once = PTHREAD_ONCE_INIT;
+/* What stands here before the constructor has run works as well. */
+atoll__crc32c_variant_t atoll__crc32c_chosen = VARIANT(table, always, false);
 
-static void table_fill(void) {
-    for (uint32_t i = 0; i < 256; i++) {
-        uint32_t crc = i;
-        for (int bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (0x82F63B78u & (0u - (crc & 1u)));
-        table[0][i] = crc;
+const atoll__crc32c_variant_t *atoll__crc32c_pick(const char *name) {
+    const atoll__crc32c_variant_t *best = &atoll__crc32c_variants[0];
+    for (size_t i = 0; i < atoll__crc32c_variants_count; i++) {
+        const atoll__crc32c_variant_t *variant = &atoll__crc32c_variants[i];
+        if (!variant->usable()) continue;
+        if (name != NULL && strcmp(name, variant->name) == 0) return variant;
+        best = variant;
     }
-    for (uint32_t i = 0; i < 256; i++)
-        for (int k = 1; k < 8; k++)
-            table[k][i] = (table[k - 1][i] >> 8) ^ table[0][table[k - 1][i] & 0xFFu];
+    return best;
 }
 
-/* Slicing by eight, for processors without the instruction. */
-uint32_t atoll__crc32c_table(uint32_t crc, const void *bytes, size_t length) {
-    (void)pthread_once(&table_once, table_fill);
-    const uint8_t *at = bytes;
-    crc = ~crc;
-    for (; length >= 8; at += 8, length -= 8) {
-        uint64_t word;
-        memcpy(&word, at, 8);
-        word ^= crc;
-        crc = 0;
-        for (uint32_t k = 0; k < 8; k++) crc ^= table[7 - k][(word >> (8 * k)) & 0xFFu];
+/* A constructor, not a branch in each call: nobody can call the library before its end. */
+__attribute__((constructor)) void atoll__crc32c_choose(void) {
+    const atoll__crc32c_variant_t *variant = atoll__crc32c_pick(getenv("ATOLL_CRC32C"));
+    const atoll__crc32c_variant_t *best = atoll__crc32c_pick(NULL);
+    if (best->instruction) {
+        /* Also for a variant that is not chosen: tests call each. */
+        atoll__crc32c_shift[1] = 1;
+        for (size_t j = 1; j + 1 < ATOLL__CRC32C_SHIFTS; j++)
+            atoll__crc32c_shift[j + 1] = (uint32_t)atoll__crc32c_step(atoll__crc32c_shift[j], 0);
     }
-    for (; length > 0; at++, length--) crc = (crc >> 8) ^ table[0][(crc ^ *at) & 0xFFu];
-    return ~crc;
-}
-
-#if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc_hardware(
-    uint32_t crc, const void *bytes, size_t length) {
-    const uint8_t *at = bytes;
-    uint64_t wide = (uint32_t)~crc;
-    for (; length >= 8; at += 8, length -= 8) {
-        uint64_t word;
-        memcpy(&word, at, 8);
-        wide = _mm_crc32_u64(wide, word);
-    }
-    uint32_t narrow = (uint32_t)wide;
-    for (; length > 0; at++, length--) narrow = _mm_crc32_u8(narrow, *at);
-    return ~narrow;
-}
-
-static bool has_hardware(void) {
-    return __builtin_cpu_supports("sse4.2") != 0;
-}
-#elif defined(__aarch64__)
-__attribute__((target("+crc"))) static uint32_t crc_hardware(
-    uint32_t crc, const void *bytes, size_t length) {
-    const uint8_t *at = bytes;
-    crc = ~crc;
-    for (; length >= 8; at += 8, length -= 8) {
-        uint64_t word;
-        memcpy(&word, at, 8);
-        crc = __crc32cd(crc, word);
-    }
-    for (; length > 0; at++, length--) crc = __crc32cb(crc, *at);
-    return ~crc;
-}
-
-static bool has_hardware(void) {
-    return (getauxval(AT_HWCAP) & HWCAP_CRC32) != 0;
-}
-#else
-static uint32_t crc_hardware(uint32_t crc, const void *bytes, size_t length) {
-    return atoll__crc32c_table(crc, bytes, length);
-}
-
-static bool has_hardware(void) {
-    return false;
-}
-#endif
-
-uint32_t atoll__crc32c(uint32_t crc, const void *bytes, size_t length) {
-    /* 0: not asked yet, 1: table, 2: instruction. Asking twice gives the same answer. */
-    static _Atomic uint32_t choice;
-    uint32_t known = atomic_load_explicit(&choice, memory_order_relaxed);
-    if (known == 0) {
-        known = has_hardware() ? 2 : 1;
-        atomic_store_explicit(&choice, known, memory_order_relaxed);
-    }
-    return known == 2 ? crc_hardware(crc, bytes, length) : atoll__crc32c_table(crc, bytes, length);
+    atoll__crc32c_chosen = *variant;
 }

@@ -10,10 +10,8 @@
      ATOLL_FLAG_ENCODING)
 
 static uint32_t frame_crc(const atoll_frame_t *frame, const uint8_t *rest, size_t length) {
-    atoll_frame_t header = *frame;
-    header.crc32c = 0;
-    uint32_t crc = atoll__crc32c(0, &header, sizeof header);
-    return atoll__crc32c(crc, rest, length);
+    uint32_t crc = atoll__crc32c_header(frame);
+    return length == 0 ? crc : atoll__crc32c(crc, rest, length);
 }
 
 static bool kind_known(uint32_t kind) {

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "atoll.h"
+#include "crc32c.h"
 #include "prim.h"
 #include "stack.h"
 
@@ -63,10 +64,8 @@ uint8_t *atoll__slot_bytes(uint32_t slot);
 void atoll__arena_sweep(uint32_t client);
 void atoll__arena_stats(atoll_stats_t *stats);
 
-/* ---- frame.c, crc32c.c -------------------------------------------------------------------- */
+/* ---- frame.c (checksums: crc32c.h) -------------------------------------------------------- */
 
-uint32_t atoll__crc32c(uint32_t crc, const void *bytes, size_t length);
-uint32_t atoll__crc32c_table(uint32_t crc, const void *bytes, size_t length);
 /* Copies the header and checks all of the frame against it. Afterwards only the copy is used. */
 atoll_status_t atoll__frame_read(const uint8_t *bytes, uint32_t capacity, atoll_frame_t *frame);
 static inline uint32_t atoll__frame_payload_offset(const atoll_frame_t *frame) {

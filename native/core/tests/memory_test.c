@@ -1,39 +1,8 @@
-/* Checksums, frames, free lists and the arena. */
+/* Frames, free lists and the arena. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "harness.h"
-
-TEST(crc_vectors, "crc32c: vectors of RFC 3720 B.4") {
-    uint8_t bytes[32] = {0};
-    CHECK_EQUAL(atoll__crc32c(0, bytes, 32), 0x8A9136AAu);
-    memset(bytes, 0xFF, 32);
-    CHECK_EQUAL(atoll__crc32c(0, bytes, 32), 0x62A8AB43u);
-    for (uint8_t i = 0; i < 32; i++) bytes[i] = i;
-    CHECK_EQUAL(atoll__crc32c(0, bytes, 32), 0x46DD794Eu);
-    for (uint8_t i = 0; i < 32; i++) bytes[i] = (uint8_t)(31 - i);
-    CHECK_EQUAL(atoll__crc32c(0, bytes, 32), 0x113FDB5Cu);
-    CHECK_EQUAL(atoll__crc32c(0, "123456789", 9), 0xE3069283u);
-    CHECK_EQUAL(atoll__crc32c(0, NULL, 0), 0);
-}
-
-TEST(crc_same, "crc32c: table and instruction agree at each length and alignment") {
-    uint8_t bytes[160];
-    uint32_t seed = 1;
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        bytes[i] = (uint8_t)(seed >> 24);
-    }
-    for (size_t start = 0; start < 9; start++) {
-        for (size_t length = 0; length + start <= sizeof bytes; length++) {
-            uint32_t whole = atoll__crc32c(0, bytes + start, length);
-            CHECK_EQUAL(atoll__crc32c_table(0, bytes + start, length), whole);
-            size_t half = length / 2;
-            uint32_t parts = atoll__crc32c(0, bytes + start, half);
-            CHECK_EQUAL(atoll__crc32c(parts, bytes + start + half, length - half), whole);
-        }
-    }
-}
 
 static atoll_frame_t valid_frame(uint8_t *bytes, uint32_t flags) {
     atoll_frame_t frame = {
