@@ -46,7 +46,22 @@ test("CRC-32C gives the values of RFC 3720, B.4", () => {
   assert.equal(crc32c(new Uint8Array(32).map((_, i) => 31 - i)), 0x113f_db5c);
   assert.equal(crc32c(new TextEncoder().encode("123456789")), 0xe306_9283);
   const bytes = new Uint8Array(100).map((_, i) => i * 3);
-  assert.equal(crc32c(bytes.subarray(40), crc32c(bytes.subarray(0, 40))), crc32c(bytes));
+  for (let split = 0; split <= bytes.length; split++) {
+    const front = crc32c(bytes.subarray(0, split));
+    assert.equal(crc32c(bytes.subarray(split), front), crc32c(bytes), `split at ${split}`);
+  }
+});
+
+test("CRC-32C is its definition, bit by bit, at every length", () => {
+  const bytes = new Uint8Array(70).map((_, i) => (i * 2_654_435_761) >>> 11);
+  let defined = ~0;
+  for (let length = 0; length < bytes.length; length++) {
+    assert.equal(crc32c(bytes.subarray(0, length)), ~defined >>> 0, `${length} bytes`);
+    defined ^= bytes[length]!;
+    for (let bit = 0; bit < 8; bit++) {
+      defined = (defined >>> 1) ^ (defined & 1 ? 0x82f6_3b78 : 0);
+    }
+  }
 });
 
 test("every fault of a frame is named", () => {
