@@ -13,9 +13,9 @@
  *
  * One chain waits for each instruction's latency, three cycles on x86-64; three chains over thirds
  * of the bytes fill the unit (Gopal et al., Intel 2011). Folding runs in other units, so both are
- * done at once over parts of their own (Peter Cawley, "Faster CRC32-C on x86", corsix.org). The
- * parts' checksums are moved to the end of the last one and come together in its last instruction,
- * which reduces them all. Formulae: crc32c.c. Registers are not inverted here. */
+ * done at once over parts of their own (Peter Cawley, "Faster CRC32-C on x86", corsix.org). What
+ * comes of the parts is moved to the end of the last one and put into its last words: their steps
+ * reduce it all. Formulae: crc32c.c. Registers are not inverted here. */
 #ifndef ATOLL_CRC32C_CHAINS_H
 #define ATOLL_CRC32C_CHAINS_H
 
@@ -31,8 +31,9 @@
     ((block) / ((vector) + 3u * TURN_STEPS) * TURN_STEPS + ((vector) + 3u * TURN_STEPS) / 3u)
 _Static_assert(TRIPLE_WORDS_MAX / 3u * 2u < ATOLL__CRC32C_SHIFTS, "the first chain's move");
 _Static_assert(
-    3u * CHAIN_WORDS_MAX(FUSED_WORDS_MAX, FUSED_VECTOR_WORDS) < ATOLL__CRC32C_SHIFTS,
-    "the vectors' move");
+    3u * CHAIN_WORDS_MAX(FUSED_WORDS_MAX, FUSED_VECTOR_WORDS) + FUSED_VECTOR_WORDS <=
+        ATOLL__CRC32C_SHIFTS,
+    "the first vector's move");
 
 #define NOINLINE __attribute__((noinline))
 
@@ -68,7 +69,7 @@ SCALAR static inline uint32_t chain(uint32_t crc, const uint8_t *at, size_t leng
 /* Three chains over adjacent parts of the same length. */
 typedef struct chains {
     const uint8_t *at0, *at1, *at2;
-    size_t words; /* of each, at least 1 */
+    size_t words; /* of each */
     size_t done;
     uint64_t crc0, crc1, crc2;
 } chains_t;
@@ -95,15 +96,18 @@ FOLDING static inline vector_t moved(uint64_t crc, size_t words) {
     return product((uint32_t)crc, atoll__crc32c_shift[words]);
 }
 
-/* Ends the chains; `before` was moved over all three. */
-FOLDING static inline uint32_t chains_join(chains_t *chains, vector_t before) {
-    size_t words = chains->words;
-    while (chains->done + 1 < words) chains_step(chains);
-    size_t last = 8 * (words - 1);
-    uint64_t crc0 = step(chains->crc0, word_at(chains->at0 + last));
-    uint64_t crc1 = step(chains->crc1, word_at(chains->at1 + last));
-    vector_t sum = before ^ moved(crc0, 2 * words) ^ moved(crc1, words);
-    return (uint32_t)step(chains->crc2, word_at(chains->at2 + last) ^ low(sum));
+/* Ends the chains, of two words at least. `tail`: what comes before them, folded onto the last two
+ * words of all. */
+FOLDING static inline uint32_t chains_join(chains_t *chains, vector_t tail) {
+    while (chains->done + 2 < chains->words) chains_step(chains);
+    size_t at = 8 * chains->done;
+    uint64_t crc0 = step(chains->crc0, word_at(chains->at0 + at));
+    uint64_t crc1 = step(chains->crc1, word_at(chains->at1 + at));
+    uint64_t crc2 = step(chains->crc2, word_at(chains->at2 + at) ^ low(tail));
+    crc0 = step(crc0, word_at(chains->at0 + at + 8));
+    crc1 = step(crc1, word_at(chains->at1 + at + 8));
+    vector_t sum = moved(crc0, 2 * chains->words) ^ moved(crc1, chains->words);
+    return (uint32_t)step(crc2, word_at(chains->at2 + at + 8) ^ high(tail) ^ low(sum));
 }
 
 /* Takes and gives the checksum as callers know it, as all that follow do. */
@@ -123,11 +127,6 @@ FOLDING NOINLINE static uint32_t triple(uint32_t crc, const uint8_t *at, size_t 
 /* Words of each chain of a fused block: a turn of it folds `vector` words. */
 static inline size_t fused_chain_words(size_t words, size_t turns, size_t vector) {
     return turns * TURN_STEPS + (words - turns * (vector + 3 * TURN_STEPS)) / 3;
-}
-
-/* The checksum of 128 bits that follow nothing. */
-SCALAR static inline uint64_t reduced(vector_t x) {
-    return step(step(0, low(x)), high(x));
 }
 
 /* One block: the vectors' part comes first, then the chains'. Gives the bytes it took. */
@@ -150,9 +149,12 @@ FOLDING static inline size_t fused_block(uint32_t *crc, const uint8_t *at, size_
         chains_step(&chains);
         chains_step(&chains);
     }
-    const vector_t next = fold_by(2);
-    x3 = fold(fold(fold(x0, next, x1), next, x2), next, x3);
-    *crc = chains_join(&chains, moved(reduced(x3), 3 * each));
+    /* Each goes straight over the chains: one after the other onto the next would wait. */
+    vector_t tail = fold(x3, fold_by(3 * each), (vector_t){0});
+    tail = fold(x2, fold_by(3 * each + 2), tail);
+    tail = fold(x1, fold_by(3 * each + 4), tail);
+    tail = fold(x0, fold_by(3 * each + 6), tail);
+    *crc = chains_join(&chains, tail);
     return 8 * FUSED_VECTOR_WORDS * turns + 24 * each;
 }
 
