@@ -367,6 +367,10 @@ void atoll__library_abandon(uint32_t opens);
 typedef struct atoll__thread {
     uint64_t number; /* 0 until it opens a client; never used twice, as its address may be */
     uint32_t opens;
+    uint32_t retired_count;         /* hazard.c: of retired */
+    struct atoll__reader *reader;   /* epoch.c: NULL before the first pin */
+    struct atoll__hazard *hazards;  /* hazard.c: records that are not in use */
+    struct atoll__retired *retired; /* hazard.c: not scanned yet */
     const char *fixed; /* set: the message, else buffer */
     char buffer[512];
 } atoll__thread_t;

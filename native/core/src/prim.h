@@ -14,6 +14,11 @@ void *atoll__prim_reserve(size_t bytes);
 /* Gives the pages of a range back to the system; they read as zero afterwards. */
 void atoll__prim_discard(void *start, size_t bytes);
 
+/* Asks for atoll__prim_barrier; false: this kernel has none, or a filter refuses it. */
+bool atoll__prim_barrier_register(void);
+/* A full fence on every processor that runs a thread of this process; false: it was not run. */
+bool atoll__prim_barrier(void);
+
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t atoll__prim_now_ns(void);
 /* Lets another thread run for about a millisecond. */

@@ -4,6 +4,8 @@
  * what its parts are for. */
 #include <stdlib.h>
 
+#include "epoch.h"
+#include "hazard.h"
 #include "internal.h"
 
 /* One pointer: libraries that are loaded late share a small surplus of static TLS. */
@@ -18,6 +20,8 @@ static void thread_ended(void *argument) {
     /* Not all of its clients have a wake socket that hangs up with it. */
     if (thread->number != 0) atoll__clients_orphan(thread->number);
     if (thread->opens > 0) atoll__library_abandon(thread->opens);
+    atoll__epoch_leave(thread->reader);
+    atoll__hazard_leave(thread);
     free(thread);
 }
 
