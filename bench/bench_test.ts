@@ -13,7 +13,7 @@ function silent(name: string): { bench: Bench; human: string[]; json: string[] }
   return { bench, human, json };
 }
 
-for (const name of ["ffi_call", "wake", "mcp", "http", "responsiveness"]) {
+for (const name of benchNames()) {
   test(`the bench ${name} runs in its small mode`, async () => {
     const { bench, human, json } = silent(name);
     const run = await loadBench(name);

@@ -47,12 +47,15 @@ export function coreProgram(name: string, flags: readonly string[] = []): string
   return program;
 }
 
-/** A peer in C++, header-only: `bench/peers/FILE`, compiled when it is newer than the program. */
-export function cppPeer(file: string): string {
+/**
+ * A peer in C++: `bench/peers/FILE`, compiled when it is newer than the program.
+ * @param flags for the compiler, behind everything else: libraries
+ */
+export function cppPeer(file: string, flags: readonly string[] = []): string {
   const from = source(`../peers/${file}`);
   const program = join(folder(), file.replace(/\.\w+$/, "_peer"));
   if (!existsSync(program) || statSync(program).mtimeMs < statSync(from).mtimeMs) {
-    execFileSync("c++", ["-std=c++17", "-O2", "-pthread", "-o", program, from], {
+    execFileSync("c++", ["-std=c++17", "-O2", "-pthread", "-o", program, from, ...flags], {
       stdio: ["ignore", "ignore", "inherit"],
     });
   }
