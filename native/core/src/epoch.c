@@ -112,6 +112,10 @@ void atoll__epoch_collect(void) {
     atomic_fetch_sub_explicit(&waiting, released, memory_order_relaxed);
 }
 
+void atoll__epoch_drain(void) {
+    for (uint32_t i = 0; i < BAGS; i++) atoll__epoch_collect();
+}
+
 static bool pinned_here(void) {
     const atoll__thread_t *thread = atoll__thread_state;
     return thread != NULL && thread->reader != NULL &&

@@ -78,6 +78,8 @@ static inline void atoll__epoch_unpin(atoll__pin_t pin) {
 void atoll__epoch_retire(atoll__retired_t *object, atoll__release_t release);
 /* Moves the epoch on if no reader is behind, and releases what is old enough. */
 void atoll__epoch_collect(void);
+/* Releases everything, unless somebody is pinned. */
+void atoll__epoch_drain(void);
 /* Objects retired and not yet released. */
 uint32_t atoll__epoch_waiting(void);
 /* Threads that are pinned to an epoch that is over: each of them stops the next. */

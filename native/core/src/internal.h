@@ -181,7 +181,7 @@ atoll_status_t atoll__router_open(void);
 atoll_status_t atoll__target_add(
     uint32_t engine, uint32_t handle, uint32_t group, uint32_t *target);
 atoll_status_t atoll__target_remove(uint32_t target);
-/* Lock-free. False: no such target, or a stale one. */
+/* Lock-free, by a pinned thread (epoch.h). False: no such target, or a stale one. */
 bool atoll__router_find(uint32_t target, atoll__route_t *route);
 void atoll__router_clear(void);
 uint32_t atoll__router_count(void);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "epoch.h"
+#include "hazard.h"
 #include "internal.h"
 
 #define ARENA_BYTES_DEFAULT (256u << 20)
@@ -180,6 +182,8 @@ static void stop(void) {
     while (atoll__clients_reclaim() > 0) atoll__prim_pause();
     atoll__router_clear();
     atoll__groups_clear();
+    atoll__epoch_drain();
+    atoll__hazard_scan();
     atoll__prim_folder_remove(library.folder);
     library.folder[0] = '\0';
 }

@@ -20,7 +20,7 @@ static inline const void *atoll__rcu_read(const atoll__rcu_t *cell) {
 }
 
 /* The same for the writer, who need not be pinned: it alone retires. */
-static inline const void *atoll__rcu_own(const atoll__rcu_t *cell) {
+static inline void *atoll__rcu_own(const atoll__rcu_t *cell) {
     return atomic_load_explicit(&cell->current, memory_order_relaxed);
 }
 

@@ -4,6 +4,7 @@
  * reply is written. */
 #include <string.h>
 
+#include "epoch.h"
 #include "internal.h"
 
 /* What a frame that is to be submitted must be, beside valid. */
@@ -19,10 +20,12 @@ static atoll_status_t request_read(uint32_t slot, atoll_frame_t *frame, atoll__r
             return ATOLL_NOT_FOUND;
         return ATOLL_OK;
     }
+    atoll__pin_t pin = atoll__epoch_pin();
+    if (pin.reader == NULL) return atoll__fail(ATOLL_NO_MEMORY, "Cannot submit: out of memory");
+    bool found = atoll__router_find(frame->target, route);
+    atoll__epoch_unpin(pin);
     /* An engine may add targets before it is attached. */
-    if (!atoll__router_find(frame->target, route) || atoll__engine_at(route->engine) == NULL)
-        return ATOLL_NOT_FOUND;
-    return ATOLL_OK;
+    return found && atoll__engine_at(route->engine) != NULL ? ATOLL_OK : ATOLL_NOT_FOUND;
 }
 
 static void call_fill(

@@ -1,11 +1,13 @@
 /* The warden: the library's one thread.
  *
  * Owns: when dead clients are noticed and taken apart, when waiting calls expire, when starved
- * streams try again. Must not know how any of these is done. It sleeps without a limit while there
+ * streams try again, when what was retired is released though nothing more is. Must not know how any of these is done. It sleeps without a limit while there
  * is nothing of the kind, and ticks while there is. */
 #include <errno.h>
 #include <string.h>
 
+#include "epoch.h"
+#include "hazard.h"
 #include "internal.h"
 
 #define TICK_MS 5
@@ -28,7 +30,8 @@ void atoll__warden_tick(void) {
 }
 
 static bool has_work(void) {
-    return atoll__groups_queued() > 0 || atoll__streams_starved() > 0;
+    return atoll__groups_queued() > 0 || atoll__streams_starved() > 0 ||
+           atoll__epoch_waiting() > 0 || atoll__hazard_waiting() > 0;
 }
 
 /* Kills clients whose thread has ended; waits for hang-ups and kills who hung up. */
@@ -64,6 +67,8 @@ static void warden_main(void) {
         uint32_t held = atoll__clients_reclaim();
         atoll__groups_expire(atoll__prim_now_ns());
         atoll__streams_retry();
+        atoll__epoch_collect();
+        atoll__hazard_scan();
         bool busy = held > 0 || has_work();
         idle = busy ? 0 : idle + 1;
         /* Some ticks longer than needed, so that a busy group does not poke for each call. */

@@ -166,12 +166,8 @@ static void objects_begin(void) {
     CHECK_EQUAL(atoll__epoch_waiting(), 0);
 }
 
-static void epochs_pass(void) {
-    for (uint32_t i = 0; i < 3; i++) atoll__epoch_collect();
-}
-
 static void objects_end(void) {
-    epochs_pass();
+    atoll__epoch_drain();
     atoll__hazard_scan();
     CHECK_EQUAL(atomic_load(&objects_released), atomic_load(&objects_made));
     CHECK_EQUAL(atoll__hazard_waiting(), 0);
