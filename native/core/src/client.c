@@ -1,6 +1,6 @@
 /* Clients: one for each JavaScript isolate.
  *
- * Owns: their numbers, areas, wake sockets, and how a dead one is taken apart. Must not know frames.
+ * Owns: their numbers, areas, listeners, and how a dead one is taken apart. Must not know frames.
  *
  * A client is used by one thread at a time; `busy` says that it is inside the library. A dead
  * client is taken apart once no thread is inside and no call refers to it. */
@@ -13,8 +13,6 @@
 #define AREA_BYTES (ATOLL_SLOT_BYTES + ATOLL_EVENTS_MAX * ATOLL_EVENT_BYTES)
 
 _Static_assert(ATOLL__CLIENTS_MAX == 256, "a client number is generation << 8 | index");
-
-_Atomic uint64_t atoll__wakes;
 
 static atoll__client_t *clients;
 static pthread_mutex_t clients_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -42,7 +40,6 @@ static void client_reset(atoll__client_t *client, atoll__thread_t *thread) {
     client->listener = -1;
     client->candidate = -1;
     client->nonce_length = 0;
-    atomic_store(&client->socket, -1);
     atomic_store(&client->orphaned, 0);
     atomic_store(&client->busy, 0);
     atomic_store(&client->armed, 1);
@@ -154,8 +151,15 @@ static atoll_status_t candidate_read(atoll__client_t *client) {
     return ATOLL_DENIED;
 }
 
+static void listener_close(atoll__client_t *client) {
+    if (client->listener < 0) return;
+    atoll__prim_close(client->listener);
+    client->listener = -1;
+    atoll__prim_file_remove(client->path);
+}
+
 atoll_status_t atoll__client_attach(atoll__client_t *client) {
-    if (atomic_load(&client->socket) >= 0) return ATOLL_OK;
+    if (atoll__wake_descriptor(client) >= 0) return ATOLL_OK;
     (void)pthread_mutex_lock(&clients_lock);
     atoll_status_t status = ATOLL_DENIED;
     while (status == ATOLL_DENIED) {
@@ -169,34 +173,20 @@ atoll_status_t atoll__client_attach(atoll__client_t *client) {
         }
         status = candidate_read(client);
     }
-    if (status == ATOLL_OK) {
-        atoll__prim_close(client->listener);
-        client->listener = -1;
-        atoll__prim_file_remove(client->path);
-        atomic_store(&client->socket, client->candidate);
+    if (status == ATOLL_OK && !atoll__wake_open(client, client->candidate)) {
+        atoll__prim_close(client->candidate);
         client->candidate = -1;
-        /* What was pushed before had nobody to wake. */
-        if (atomic_exchange(&client->wake_lost, 0) != 0) atoll__client_wake(client);
+        status = atoll__fail(ATOLL_NO_MEMORY, "Cannot attach client: out of memory");
+    }
+    if (status == ATOLL_OK) {
+        client->candidate = -1;
+        listener_close(client);
     }
     (void)pthread_mutex_unlock(&clients_lock);
     if (status == ATOLL_OK) atoll__warden_poke();
     if (status == ATOLL_WOULD_BLOCK)
         (void)atoll__fail(status, "Cannot attach client: no connection has sent its nonce yet");
     return status;
-}
-
-void atoll__client_wake(atoll__client_t *client) {
-    if (atomic_load(&client->state) != ATOLL__CLIENT_OPEN) return;
-    int32_t socket = atomic_load(&client->socket);
-    ATOLL__WINDOW();
-    if (socket < 0) {
-        atomic_store(&client->wake_lost, 1);
-        /* Attached in the meantime? Then one of both exchanges sees it. */
-        socket = atomic_load(&client->socket);
-        if (socket < 0 || atomic_exchange(&client->wake_lost, 0) == 0) return;
-    }
-    atomic_fetch_add_explicit(&atoll__wakes, 1, memory_order_relaxed);
-    atoll__prim_wake(socket);
 }
 
 bool atoll__client_kill(atoll__client_t *client) {
@@ -247,16 +237,17 @@ uint32_t atoll__clients_occupied(void) {
 /* True when the client is free now. Needs the lock. */
 static bool client_reclaim(atoll__client_t *client) {
     if (!client_shut(client)) return false;
+    /* Not kept for calls that run on. */
+    atoll__wake_close(client);
+    listener_close(client);
+    atoll__prim_close(client->candidate);
+    client->candidate = -1;
     atoll__event_drain(client);
     if (atomic_load_explicit(&client->calls, memory_order_acquire) != 0) return false;
     /* What the last call pushed before it let go. */
     atoll__event_drain(client);
     uint32_t number = atomic_load(&client->number);
     atomic_store(&client->number, 0);
-    atoll__prim_close(client->listener);
-    atoll__prim_close(client->candidate);
-    atoll__prim_close(atomic_load(&client->socket));
-    if (client->listener >= 0) atoll__prim_file_remove(client->path);
     atoll__blobs_drop(number);
     atoll__arena_sweep(number);
     atomic_fetch_add(&gone_inline, atomic_load(&client->calls_inline));

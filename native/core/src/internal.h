@@ -118,7 +118,7 @@ struct atoll__client {
     _Atomic uint32_t busy;  /* 1 while a thread is inside a function of this client */
     _Atomic uint32_t armed; /* 1: the next event writes on the wake socket */
     _Atomic uint32_t wake_lost;
-    _Atomic int32_t socket; /* -1 until attached */
+    _Atomic(struct atoll__retired *) wake; /* wake.c: NULL until attached, and once it is shut */
     _Atomic uint32_t calls; /* calls that outlive the submit that made them */
     uint32_t generation;
     uint32_t area_slot;
@@ -157,8 +157,18 @@ uint32_t atoll__clients_occupied(void);
 /* The thread of that number has ended: what it opened is killed by the warden. */
 void atoll__clients_orphan(uint64_t opener);
 atoll__client_t *atoll__client_at(uint32_t index);
-void atoll__client_wake(atoll__client_t *client);
 void atoll__clients_stats(atoll_stats_t *stats);
+
+/* ---- wake.c ------------------------------------------------------------------------------- */
+
+/* Writes one byte on the client's socket, or has it written once there is one. */
+void atoll__client_wake(atoll__client_t *client);
+/* Gives the client its socket; false: out of memory, the descriptor is still the caller's. */
+bool atoll__wake_open(atoll__client_t *client, int descriptor);
+/* Takes it away; it is closed when nobody is writing on it. */
+void atoll__wake_close(atoll__client_t *client);
+/* Its descriptor, -1 when there is none; for who knows that nobody takes it away meanwhile. */
+int atoll__wake_descriptor(atoll__client_t *client);
 
 /* ---- router.c, group.c -------------------------------------------------------------------- */
 

@@ -49,12 +49,12 @@ static void watch(int timeout_ms) {
             timeout_ms = 0;
             continue;
         }
-        int socket = atomic_load(&client->socket);
+        int socket = atoll__wake_descriptor(client);
         if (socket < 0) continue;
         descriptors[count] = socket;
         owners[count++] = i;
     }
-    /* Sockets are closed by atoll__clients_reclaim alone, on this thread: none is closed now. */
+    /* Sockets are taken away by atoll__clients_reclaim alone, on this thread: none is closed now. */
     atoll__prim_wait(descriptors, hung_up, count, timeout_ms);
     if (hung_up[0]) atoll__prim_signal_clear(warden.signal);
     for (uint32_t i = 1; i < count; i++)

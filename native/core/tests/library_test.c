@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "hazard.h"
 
 static void check_text(const char *part) {
     char text[512];
@@ -304,6 +305,51 @@ TEST(wake_before_attach, "what happens before the wake socket is attached is wok
     (void)close(wrong);
     (void)close(right);
     EVENTUALLY(stats_now().clients == 1);
+    peer_close(&peer);
+}
+
+/* Whether the other end has closed its descriptor. */
+static bool hung_up(int socket) {
+    struct pollfd wait = {.fd = socket, .events = POLLRDHUP};
+    return poll(&wait, 1, 0) == 1;
+}
+
+TEST(wake_closed, "a dead client gives its descriptor back although its calls run on") {
+    peer_t peer = peer_open();
+    peer_t gone = peer_join();
+    CHECK_EQUAL(peer_call(&gone, peer_target(&peer, STUBBORN), "x"), ATOLL_PENDING);
+    CHECK_EQUAL(atoll_client_close(gone.client), ATOLL_OK);
+    EVENTUALLY(hung_up(gone.socket));
+    CHECK_EQUAL(stats_now().clients, 2);
+    CHECK_EQUAL(stats_now().calls_in_flight, 1);
+    CHECK_EQUAL(peer_control(&peer, "release 1"), 1);
+    EVENTUALLY(stats_now().clients == 1);
+    (void)close(gone.socket);
+    peer_close(&peer);
+}
+
+TEST(wake_held, "a descriptor that a worker is writing on is closed when it has done, not before") {
+    peer_t peer = peer_open();
+    peer_t gone = peer_join();
+    /* What a worker is that the scheduler leaves inside of its write. */
+    atoll__hazard_t *hazard = atoll__hazard_take();
+    atoll__client_t *client = atoll__client_at(gone.client & 0xFFu);
+    CHECK(atoll__hazard_protect(hazard, &client->wake) != NULL);
+    CHECK_EQUAL(atoll_client_close(gone.client), ATOLL_OK);
+    EVENTUALLY(stats_now().clients == 1);
+    CHECK(!hung_up(gone.socket));
+    /* Its place serves the next client meanwhile. */
+    peer_t next = peer_join();
+    CHECK_EQUAL(next.client & 0xFFu, gone.client & 0xFFu);
+    CHECK_EQUAL(peer_call(&next, peer_target(&peer, PEND), "x"), ATOLL_PENDING);
+    atoll_event_t event = peer_expect(&next, ATOLL_KIND_REPLY);
+    peer_give(&next, &event);
+    CHECK(!hung_up(gone.socket));
+    atoll__hazard_reset(hazard);
+    atoll__hazard_give(hazard);
+    EVENTUALLY(hung_up(gone.socket));
+    (void)close(gone.socket);
+    peer_leave(&next);
     peer_close(&peer);
 }
 
