@@ -238,10 +238,9 @@ export class NativeClient implements ChunkSender {
     const blob = this.putBlob(bytes);
     try {
       return await this.control(engine, { ...request, blob });
-    } catch (error) {
-      // A request that was refused has left them behind; an engine that took them frees them.
-      this.#library.symbols.atoll_blob_drop(this.#client, blob);
-      throw error;
+    } finally {
+      // An engine that still compiles them holds them, too.
+      if (!this.#closed) this.#library.symbols.atoll_blob_drop(this.#client, blob);
     }
   }
 

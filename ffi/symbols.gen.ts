@@ -26,11 +26,11 @@ export const DENO_SYMBOLS = {
    */
   atoll_engine_load: { parameters: ["buffer", "u32", "buffer", "u32", "buffer"], result: "u32" },
   /**
-   * Copies bytes into private memory for a CONTROL request that names the blob; the engine
-   * takes it once. Dropped with the client.
+   * Copies bytes into private memory for CONTROL requests that name the blob, until
+   * atoll_blob_drop or the end of the client. Engines that took it share the same bytes.
    */
   atoll_blob_put: { parameters: ["u32", "buffer", "u32", "buffer"], result: "u32" },
-  /** Frees a blob whose CONTROL request was refused. NOT_FOUND when an engine has taken it. */
+  /** Lets go of a blob; an engine that took it keeps the bytes as long as it needs them. */
   atoll_blob_drop: { parameters: ["u32", "u32"], result: "u32" },
   /** A client for this isolate: its own area, completion ring and wake socket. */
   atoll_client_open: { parameters: ["buffer"], result: "u32" },

@@ -369,12 +369,12 @@ ATOLL_EXPORT atoll_status_t atoll_engine_load(
     const uint8_t *path, uint32_t path_length, const uint8_t *config, uint32_t config_length,
     uint32_t *engine);
 
-/* Copies bytes into private memory for a CONTROL request that names the blob; the engine takes
- * it once. Dropped with the client. */
+/* Copies bytes into private memory for CONTROL requests that name the blob, until
+ * atoll_blob_drop or the end of the client. Engines that took it share the same bytes. */
 ATOLL_EXPORT atoll_status_t atoll_blob_put(
     uint32_t client, const uint8_t *bytes, uint32_t bytes_length, uint32_t *blob);
 
-/* Frees a blob whose CONTROL request was refused. NOT_FOUND when an engine has taken it. */
+/* Lets go of a blob; an engine that took it keeps the bytes as long as it needs them. */
 ATOLL_EXPORT atoll_status_t atoll_blob_drop(uint32_t client, uint32_t blob);
 
 /* A client for this isolate: its own area, completion ring and wake socket. */
@@ -453,9 +453,10 @@ typedef struct atoll_host_t {
         uint32_t engine, uint32_t handle, uint32_t group, uint32_t *target);
     /* New calls get NOT_FOUND; running ones go on. */
     atoll_status_t (*target_remove)(uint32_t target);
-    /* Takes a blob of the call's client; the engine frees it with blob_free. */
+    /* Takes a share of a blob of the call's client, whose bytes nobody changes; the engine gives
+     * it back with blob_free. */
     atoll_status_t (*blob_take)(void *call, uint32_t blob, uint8_t **bytes, uint64_t *length);
-    /* Frees what blob_take gave. */
+    /* Gives back what blob_take gave, once for each. */
     void (*blob_free)(uint8_t *bytes, uint64_t length);
     /* From here on the call's events go to the client's ring. Must be called before another
      * thread may touch the call. CANCELLED if the client has gone: the engine still replies. */

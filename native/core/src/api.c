@@ -54,7 +54,7 @@ atoll_status_t atoll_blob_drop(uint32_t client, uint32_t blob) {
     if (status != ATOLL_OK) return status;
     status = atoll__blob_drop(client, blob);
     if (status != ATOLL_OK)
-        (void)atoll__fail(status, "Cannot drop blob: no such blob, or an engine has it");
+        (void)atoll__fail(status, "Cannot drop blob: no such blob");
     atoll__client_leave(entered);
     return status;
 }

@@ -291,7 +291,7 @@ TEST(cancel_race, "cancel against reply: exactly one reply each, nothing left be
     peer_close(&peer);
 }
 
-TEST(blobs, "a blob is taken once, by a call of its own client") {
+TEST(blobs, "a blob is shared by its client and by engines until the last of them lets go") {
     peer_t peer = peer_open();
     peer_t other = peer_join();
     other.engine = peer.engine;
@@ -304,9 +304,14 @@ TEST(blobs, "a blob is taken once, by a call of its own client") {
     CHECK_EQUAL(
         peer_submit(&other, ATOLL_KIND_CONTROL, peer.engine, 0, text, length), ATOLL_OK);
     CHECK_EQUAL(other.submitted->status, ATOLL_NOT_FOUND);
-    CHECK_EQUAL(peer_control(&peer, "blob %u", blob), 6);
+    for (uint32_t i = 0; i < 3; i++) CHECK_EQUAL(peer_control(&peer, "blob %u", blob), 6);
+    /* The engine's own share outlives the client's. */
+    CHECK_EQUAL(peer_control(&peer, "keep %u", blob), 0);
+    CHECK_EQUAL(atoll_blob_drop(peer.client, blob), ATOLL_OK);
     CHECK_EQUAL(peer_submit(&peer, ATOLL_KIND_CONTROL, peer.engine, 0, text, length), ATOLL_OK);
     CHECK_EQUAL(peer.submitted->status, ATOLL_NOT_FOUND);
+    peer_give(&peer, peer.submitted);
+    CHECK_EQUAL(peer_control(&peer, "kept"), 6);
     CHECK_EQUAL(atoll_blob_put(peer.client, NULL, 0, &blob), ATOLL_OK);
     CHECK_EQUAL(peer_control(&peer, "blob %u", blob), 0);
     CHECK_EQUAL(atoll_blob_put(peer.client, bytes, 3, &blob), ATOLL_OK);

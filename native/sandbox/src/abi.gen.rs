@@ -356,14 +356,15 @@ pub struct AtollHost {
         unsafe extern "C" fn(engine: u32, handle: u32, group: u32, target: *mut u32) -> AtollStatus,
     /// New calls get NOT_FOUND; running ones go on.
     pub target_remove: unsafe extern "C" fn(target: u32) -> AtollStatus,
-    /// Takes a blob of the call's client; the engine frees it with blob_free.
+    /// Takes a share of a blob of the call's client, whose bytes nobody changes; the engine gives
+    /// it back with blob_free.
     pub blob_take: unsafe extern "C" fn(
         call: *mut c_void,
         blob: u32,
         bytes: *mut *mut u8,
         length: *mut u64,
     ) -> AtollStatus,
-    /// Frees what blob_take gave.
+    /// Gives back what blob_take gave, once for each.
     pub blob_free: unsafe extern "C" fn(bytes: *mut u8, length: u64),
     /// From here on the call's events go to the client's ring. Must be called before another
     /// thread may touch the call. CANCELLED if the client has gone: the engine still replies.

@@ -73,7 +73,7 @@ impl CallRef {
         unsafe { (self.host.chunk_free)(self.raw, chunk) }
     }
 
-    /// Takes a blob of the call's client.
+    /// Takes a share of a blob of the call's client.
     pub fn blob_take(self, blob: u32) -> Result<Blob, AtollStatus> {
         let mut bytes = ptr::null_mut();
         let mut length = 0;
@@ -128,14 +128,14 @@ fn reply(call: CallRef, status: AtollStatus, flags: u16, bytes: &[u8]) {
     unsafe { (call.host.call_reply)(call.raw, status, u32::from(flags), bytes.as_ptr(), length) }
 }
 
-/// Bytes that the core gave away; freed by it when dropped.
+/// A share of bytes that the core keeps; given back when dropped.
 pub struct Blob {
     host: Host,
     bytes: *mut u8,
     length: u64,
 }
 
-// SAFETY: a blob is plain memory with one owner, and the core frees it from any thread.
+// SAFETY: nobody writes the bytes, and the core takes a share back on any thread.
 unsafe impl Send for Blob {}
 
 impl Blob {
@@ -144,7 +144,8 @@ impl Blob {
         if self.length == 0 || self.bytes.is_null() {
             return &[];
         }
-        // SAFETY: the core gave this pointer with this length and nobody else has it.
+        // SAFETY: the core gave this pointer with this length; the bytes stay as they are until
+        // this share is given back.
         unsafe { std::slice::from_raw_parts(self.bytes, self.length as usize) }
     }
 }

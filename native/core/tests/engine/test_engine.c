@@ -62,6 +62,8 @@ static pthread_t workers[2];
 static atomic_uint states;
 static atomic_uint cancels;
 static atomic_uint control_inline;
+static uint8_t *kept_bytes;
+static uint64_t kept_length;
 
 static void put(state_t *state) {
     if (atomic_fetch_sub(&state->holders, 1) != 1) return;
@@ -211,8 +213,14 @@ static uint32_t held_release(uint32_t count, uint32_t status) {
     return released;
 }
 
+static uint32_t sum(const uint8_t *bytes, uint64_t length) {
+    uint32_t result = 0;
+    for (uint64_t i = 0; i < length; i++) result += bytes[i];
+    return result;
+}
+
 /* `group C Q B`, `set G C Q B`, `ungroup G`, `target H G`, `untarget T`, `release N`, `states`,
- * `cancels`, `blob B`: what each answers is a number. */
+ * `cancels`, `blob B`, `keep B`, `kept`: what each answers is a number. */
 static atoll_status_t control(void *call, const char *text, char *answer, size_t capacity) {
     char word[16] = {0};
     unsigned a = 0, b = 0, c = 0, d = 0;
@@ -243,8 +251,13 @@ static atoll_status_t control(void *call, const char *text, char *answer, size_t
         uint8_t *bytes = NULL;
         uint64_t length = 0;
         status = host->blob_take(call, a, &bytes, &length);
-        for (uint64_t i = 0; i < length; i++) result += bytes[i];
+        result = sum(bytes, length);
         if (status == ATOLL_OK) host->blob_free(bytes, length);
+    } else if (strcmp(word, "keep") == 0) {
+        status = host->blob_take(call, a, &kept_bytes, &kept_length);
+    } else if (strcmp(word, "kept") == 0) {
+        result = sum(kept_bytes, kept_length);
+        host->blob_free(kept_bytes, kept_length);
     } else {
         status = ATOLL_INVALID_ARGUMENT;
     }
