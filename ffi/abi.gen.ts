@@ -258,7 +258,7 @@ export const CLIENT_INFO = {
 } as const;
 
 /** Bytes of a `atoll_stats_t`. */
-export const STATS_SIZE = 96;
+export const STATS_SIZE = 112;
 
 /** Counters of the library since it was opened. Byte offsets of its fields. */
 export const STATS = {
@@ -286,6 +286,53 @@ export const STATS = {
   events: 80,
   /** u64: LOG events dropped. */
   logs_lost: 88,
+  /** u32: Plugins that can be found by name. */
+  plugins: 96,
+  /** u32: Objects taken away and kept for readers that may still have them. */
+  retired: 100,
+  /**
+   * u32: Threads that hold an old epoch at this moment; one that stays keeps everything retired
+   * since.
+   */
+  readers_behind: 104,
+  /** u32: 1: readers pay no fence; 0: the kernel refuses membarrier, or ATOLL_FENCES=full. */
+  fences_asymmetric: 108,
+} as const;
+
+/** Bytes of a `atoll_plugin_info_t`. */
+export const PLUGIN_INFO_SIZE = 32;
+
+/** A plugin as atoll_plugin_find tells it. Byte offsets of its fields. */
+export const PLUGIN_INFO = {
+  /** u32: Number with generation, for atoll_target_find; another one after each load. */
+  plugin: 0,
+  /** u32: Grows from load to load over all plugins: of two answers the larger one is newer. */
+  generation: 4,
+  /** u32: The engine that runs it. */
+  engine: 8,
+  /** u32: Its bulkhead. */
+  group: 12,
+  /** u32: How many exports have a name. */
+  exports: 16,
+  /** u32: As in atoll_group_limits_t, at this moment. */
+  concurrency_max: 20,
+  /** u32: As in atoll_group_limits_t. */
+  queue_max: 24,
+  /** u32: As in atoll_group_limits_t. */
+  budget_default_us: 28,
+} as const;
+
+/** Bytes of a `atoll_export_t`. */
+export const EXPORT_SIZE = 16;
+
+/** An export of a plugin and the target that calls it. Byte offsets of its fields. */
+export const EXPORT = {
+  /** ptr: INTERFACE#NAME, or NAME for a function of the world itself; UTF-8, copied. */
+  name: 0,
+  /** u32: Bytes, 65535 at most. */
+  name_length: 8,
+  /** u32: From target_add. */
+  target: 12,
 } as const;
 
 /** Bytes of a `atoll_group_limits_t`. */

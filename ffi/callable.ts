@@ -38,7 +38,7 @@ export class GuestError extends Error {
 /** Several interfaces export a function of that name. */
 const AMBIGUOUS = -1;
 
-/** Places of functions in their component's list, by name. */
+/** Places of functions in their component's list, by name; the same rules as the library's. */
 export class FunctionNames {
   readonly #places = new Map<string, number>();
 
@@ -79,27 +79,28 @@ export abstract class Callable {
   /** What `call` can name. */
   readonly functions: readonly ComponentFunction[];
   readonly #client: NativeClient;
-  readonly #names: FunctionNames;
-  readonly #targets: readonly number[];
   readonly #owner: number;
 
   /**
-   * @param targets of the functions, in the order of `names.functions`
    * @param owner who gets the guest's log lines, 0: nobody
    * @internal
    */
   constructor(
     client: NativeClient,
-    names: FunctionNames,
-    targets: readonly number[],
+    functions: readonly ComponentFunction[],
     owner: number,
   ) {
-    this.functions = names.functions;
+    this.functions = functions;
     this.#client = client;
-    this.#names = names;
-    this.#targets = targets;
     this.#owner = owner;
   }
+
+  /**
+   * The target that calls a function.
+   * @throws NativeError not_found
+   * @internal
+   */
+  protected abstract target(name: string): number;
 
   /**
    * Calls an exported function by its WIT name, or `INTERFACE#NAME` where two have the same, with
@@ -113,7 +114,7 @@ export abstract class Callable {
     options: ComponentCallOptions = {},
   ): Promise<unknown> {
     const json = JSON.stringify(args);
-    const reply = await this.#client.callJson(this.#target(name), json, this.#options(options));
+    const reply = await this.#client.callJson(this.target(name), json, this.#options(options));
     return value(reply);
   }
 
@@ -126,7 +127,7 @@ export abstract class Callable {
     json: string,
     options: ComponentCallOptions = {},
   ): string | Promise<string> {
-    const reply = this.#client.callJson(this.#target(name), json, this.#options(options));
+    const reply = this.#client.callJson(this.target(name), json, this.#options(options));
     return reply instanceof Promise ? reply.then(jsonText) : jsonText(reply);
   }
 
@@ -139,12 +140,8 @@ export abstract class Callable {
     bytes: Uint8Array,
     options: ComponentCallOptions = {},
   ): Uint8Array | Promise<Uint8Array> {
-    const reply = this.#client.callBytes(this.#target(name), bytes, this.#options(options));
+    const reply = this.#client.callBytes(this.target(name), bytes, this.#options(options));
     return reply instanceof Promise ? reply.then(rawBytes) : rawBytes(reply);
-  }
-
-  #target(name: string): number {
-    return this.#targets[this.#names.place(name)]!;
   }
 
   #options(options: ComponentCallOptions): SubmitOptions {

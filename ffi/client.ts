@@ -20,6 +20,7 @@ import { errorFromReply, NativeError } from "./errors.ts";
 import { EventReader, type LogListener } from "./events.ts";
 import { bytesArgument, check, type NativeLibrary, outArgument } from "./library.ts";
 import { type ClientSettings, closeClient, openClient, type OpenedClient } from "./open.ts";
+import { findPlugin, findTarget, type PluginInfo } from "./names.ts";
 import { PlainCall, type Reply } from "./pending.ts";
 import { type NativeStats, readStats } from "./stats.ts";
 import { type ChunkSender, HttpExchange, type HttpReply, wholeReply } from "./stream.ts";
@@ -135,6 +136,17 @@ export class NativeClient implements ChunkSender {
     const status = symbols.atoll_blob_put(this.#client, argument, bytes.length, out);
     check(symbols, status, "Cannot hand bytes to the native library");
     return new DataView(out.buffer).getUint32(0, true);
+  }
+
+  /** The plugin of that id, whoever loaded it, the latest where there are several; null: none. */
+  findPlugin(id: string): PluginInfo | null {
+    return findPlugin(this.#library.symbols, this.#client, id);
+  }
+
+  /** The target of a plugin's export by its name; null: none, or several of that name. */
+  findTarget(plugin: number, name: string): number | null {
+    if (this.#closed) throw new NativeError(STATUS.CLOSED, "The engine is closed");
+    return findTarget(this.#library.symbols, this.#client, plugin, name);
   }
 
   /** Counters of the library, all isolates together. */

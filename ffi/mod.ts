@@ -24,6 +24,7 @@ import {
   FunctionNames,
   submitOptions,
 } from "./callable.ts";
+import { STATUS } from "./abi.gen.ts";
 import { NativeClient } from "./client.ts";
 import { NativeError } from "./errors.ts";
 import type { LogListener } from "./events.ts";
@@ -120,9 +121,11 @@ export class Engine {
 
 interface LoadReply {
   readonly component: number;
+  /** Its number in the library's table of names. */
+  readonly plugin: number;
   readonly digest: string;
   readonly wit: string;
-  readonly functions: readonly (ComponentFunction & { readonly target: number })[];
+  readonly functions: readonly ComponentFunction[];
 }
 
 /** A component that is ready to be called. Every call has a fresh instance of its own. */
@@ -135,7 +138,10 @@ export class Component extends Callable {
   readonly #engine: number;
   readonly #number: number;
   readonly #owner: number;
+  readonly #plugin: number;
   readonly #names: FunctionNames;
+  /** Of functions that were called before. */
+  readonly #targets = new Map<string, number>();
 
   /** @internal */
   constructor(
@@ -144,18 +150,33 @@ export class Component extends Callable {
     reply: LoadReply,
     onLog: LogListener | undefined,
   ) {
-    const names = new FunctionNames(
-      reply.functions.map((f) => ({ interface: f.interface, name: f.name })),
-    );
+    const functions = reply.functions.map((f) => ({ interface: f.interface, name: f.name }));
     const owner = onLog ? client.addLog(onLog) : 0;
-    super(client, names, targetsOf(reply), owner);
+    super(client, functions, owner);
     this.#client = client;
     this.#engine = engine;
     this.#number = reply.component;
     this.#owner = owner;
-    this.#names = names;
+    this.#plugin = reply.plugin;
+    this.#names = new FunctionNames(functions);
     this.digest = reply.digest;
     this.wit = reply.wit;
+  }
+
+  protected override target(name: string): number {
+    const known = this.#targets.get(name);
+    if (known !== undefined) return known;
+    const target = this.#client.findTarget(this.#plugin, name);
+    if (target === null) {
+      // Says what is wrong with the name, if that is what is wrong.
+      this.#names.place(name);
+      throw new NativeError(
+        STATUS.NOT_FOUND,
+        `Cannot call "${name}": the component has been unloaded`,
+      );
+    }
+    this.#targets.set(name, target);
+    return target;
   }
 
   /**
@@ -171,7 +192,8 @@ export class Component extends Callable {
     const drop = async (): Promise<void> => {
       await this.#client.control(this.#engine, { op: "drop_instance", instance });
     };
-    return new Instance(this.#client, this.#names, targetsOf({ functions }), this.#owner, drop);
+    const targets = functions.map((f) => f.target);
+    return new Instance(this.#client, this.#names, targets, this.#owner, drop);
   }
 
   /** Refuses new calls, waits for running ones, drops its instances, releases the code. */
@@ -194,6 +216,8 @@ interface InstantiateReply {
  * goes over a limit or is cut off ends the instance: later ones are `not_found`, and say why.
  */
 export class Instance extends Callable implements AsyncDisposable {
+  readonly #names: FunctionNames;
+  readonly #targets: readonly number[];
   readonly #drop: () => Promise<void>;
   #dropped: Promise<void> | null = null;
 
@@ -205,8 +229,14 @@ export class Instance extends Callable implements AsyncDisposable {
     owner: number,
     drop: () => Promise<void>,
   ) {
-    super(client, names, targets, owner);
+    super(client, names.functions, owner);
+    this.#names = names;
+    this.#targets = targets;
     this.#drop = drop;
+  }
+
+  protected override target(name: string): number {
+    return this.#targets[this.#names.place(name)]!;
   }
 
   /** Refuses new calls, waits for the one that runs, gives everything back. */
@@ -221,10 +251,4 @@ export class Instance extends Callable implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.drop();
   }
-}
-
-function targetsOf(
-  reply: { readonly functions: readonly { readonly target: number }[] },
-): number[] {
-  return reply.functions.map((f) => f.target);
 }

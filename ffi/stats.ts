@@ -29,6 +29,14 @@ export interface NativeStats {
   readonly events: number;
   /** Log lines dropped. */
   readonly logsLost: number;
+  /** Plugins that can be found by name. */
+  readonly plugins: number;
+  /** Objects taken away and kept for readers that may still have them. */
+  readonly retired: number;
+  /** Threads that hold an old epoch at this moment; one that stays keeps all that is retired. */
+  readonly readersBehind: number;
+  /** Whether readers pay no fence; false where the kernel refuses membarrier. */
+  readonly asymmetricFences: boolean;
 }
 
 const CLASSES = 6;
@@ -52,5 +60,9 @@ export function readStats(symbols: NativeSymbols): NativeStats {
     wakes: wide(STATS.wakes),
     events: wide(STATS.events),
     logsLost: wide(STATS.logs_lost),
+    plugins: narrow(STATS.plugins),
+    retired: narrow(STATS.retired),
+    readersBehind: narrow(STATS.readers_behind),
+    asymmetricFences: narrow(STATS.fences_asymmetric) === 1,
   };
 }

@@ -32,6 +32,14 @@ export const DENO_SYMBOLS = {
   atoll_blob_put: { parameters: ["u32", "buffer", "u32", "buffer"], result: "u32" },
   /** Lets go of a blob; an engine that took it keeps the bytes as long as it needs them. */
   atoll_blob_drop: { parameters: ["u32", "u32"], result: "u32" },
+  /** The plugin of that id, the latest loaded where there are several. NOT_FOUND: none. */
+  atoll_plugin_find: { parameters: ["u32", "buffer", "u32", "buffer"], result: "u32" },
+  /**
+   * The target of an export by its name: INTERFACE#NAME, or NAME alone where one interface
+   * exports it; `wasi:http` is the HTTP handler. NOT_FOUND: no such plugin or export, or
+   * several of that NAME.
+   */
+  atoll_target_find: { parameters: ["u32", "u32", "buffer", "u32", "buffer"], result: "u32" },
   /** A client for this isolate: its own area, completion ring and wake socket. */
   atoll_client_open: { parameters: ["buffer"], result: "u32" },
   /**
@@ -101,6 +109,8 @@ export const BUN_SYMBOLS = {
   atoll_engine_load: { args: ["buffer", "u32", "buffer", "u32", "buffer"], returns: "u32" },
   atoll_blob_put: { args: ["u32", "buffer", "u32", "buffer"], returns: "u32" },
   atoll_blob_drop: { args: ["u32", "u32"], returns: "u32" },
+  atoll_plugin_find: { args: ["u32", "buffer", "u32", "buffer"], returns: "u32" },
+  atoll_target_find: { args: ["u32", "u32", "buffer", "u32", "buffer"], returns: "u32" },
   atoll_client_open: { args: ["buffer"], returns: "u32" },
   atoll_client_attach: { args: ["u32"], returns: "u32" },
   atoll_client_close: { args: ["u32"], returns: "u32" },

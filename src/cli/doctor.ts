@@ -33,13 +33,15 @@ async function nativeState(config: Config): Promise<NativeState> {
   const obstacle = await answer(nativeObstacle);
   const place = { checkout: CHECKOUT, cache: config.cacheDir };
   const found = await findNative(place).catch(() => null);
-  const state = { library: found?.core ?? null, mapped: null, obstacle, failure: null };
+  const closed = { mapped: null, asymmetricFences: null };
+  const state = { library: found?.core ?? null, ...closed, obstacle, failure: null };
   if (found === null || config.engine === "portable") return state;
   const { openNative } = await import("../server/engines.ts");
   try {
     const sandbox = await openNative(found, config);
+    const { asymmetricFences } = sandbox.stats();
     await sandbox.close();
-    return { ...state, mapped: sandbox.mapped };
+    return { ...state, mapped: sandbox.mapped, asymmetricFences };
   } catch (thrown) {
     return { ...state, failure: toAtollError(thrown).message };
   }

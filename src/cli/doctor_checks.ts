@@ -27,6 +27,8 @@ export interface NativeState {
   readonly library: string | null;
   /** Whether arguments are written in place, in memory that is shared; null: it was not opened. */
   readonly mapped: boolean | null;
+  /** Whether readers in the core pay no fence; null: it was not opened. */
+  readonly asymmetricFences: boolean | null;
   /** Why they cannot be built, or null. */
   readonly obstacle: string | null;
   /** Why the present ones could not be opened, or null. */
@@ -38,6 +40,7 @@ export function judge(facts: HostFacts, config: Config, native: NativeState): Fi
   return [
     runtimeFinding(facts),
     nativeFinding(native, config),
+    ...fenceFindings(native),
     cpuFinding(facts),
     ...limitFindings(facts, config),
     kernelFinding(facts),
@@ -101,6 +104,23 @@ function nativeFinding(native: NativeState, config: Config): Finding {
     detail: `native libraries are not there and cannot be built: ${native.obstacle}`,
     consequence: PORTABLE,
   };
+}
+
+/** Nothing is said about a library that was not opened. */
+function fenceFindings({ asymmetricFences }: NativeState): Finding[] {
+  if (asymmetricFences === null) return [];
+  const check = "membarrier";
+  if (asymmetricFences) {
+    return [{ check, verdict: "ok", detail: "the kernel fences other threads on demand" }];
+  }
+  return [{
+    check,
+    verdict: "degraded",
+    detail: "the kernel, or a filter of system calls, refuses membarrier(2)",
+    consequence:
+      "each look-up of a target pays a fence of its own, some nanoseconds a call; allow the " +
+      "system call, or unset ATOLL_FENCES",
+  }];
 }
 
 /** What wasmtime and the checksums use where it is there, by the kernel's names. */

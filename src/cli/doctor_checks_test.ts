@@ -34,10 +34,17 @@ const GOOD: HostFacts = {
 const BUILT: NativeState = {
   library: "/cache/libatoll.so",
   mapped: true,
+  asymmetricFences: true,
   obstacle: null,
   failure: null,
 };
-const ABSENT: NativeState = { library: null, mapped: null, obstacle: null, failure: null };
+const ABSENT: NativeState = {
+  library: null,
+  mapped: null,
+  asymmetricFences: null,
+  obstacle: null,
+  failure: null,
+};
 
 function worse(facts: Partial<HostFacts>, native = BUILT, settings: Partial<Config> = {}) {
   return judge({ ...GOOD, ...facts }, { ...config, ...settings }, native)
@@ -112,6 +119,12 @@ test("native libraries without shared memory work, by copying", () => {
   const found = worse({}, { ...BUILT, mapped: false }, { engine: "native" });
   deepEqual(found.map(([check, how]) => [check, how]), [["native", "degraded"]]);
   match(found[0]?.[2] ?? "", /copied .*; plain --allow-ffi changes that/);
+});
+
+test("a kernel that refuses membarrier costs each look-up a fence", () => {
+  const found = worse({}, { ...BUILT, asymmetricFences: false });
+  deepEqual(found.map(([check, how]) => [check, how]), [["membarrier", "degraded"]]);
+  match(found[0]?.[2] ?? "", /pays a fence of its own/);
 });
 
 test("grants for what is used are grants, and refusals are told by permission", () => {

@@ -121,6 +121,39 @@ test("a view into the middle of a buffer is passed from its own beginning", asyn
   });
 });
 
+test("plugins are found by id, their exports by name, and the latest load is the one found", async () => {
+  await withRig(async (rig) => {
+    const { client } = rig;
+    assert.equal(client.findPlugin("demo"), null);
+    assert.equal(client.findPlugin(""), null);
+    const first = await rig.plugin(await rig.target("ECHO"));
+    const grow = await rig.target("GROW");
+    const second = await rig.plugin(grow);
+    const found = client.findPlugin("demo");
+    assert.deepEqual(found, {
+      plugin: second,
+      generation: found?.generation,
+      exports: 1,
+      concurrencyMax: 5000,
+      queueMax: 5000,
+      budgetDefaultUs: 60_000_000,
+    });
+    for (const name of ["demo:api/a#echo", "echo"]) {
+      assert.equal(client.findTarget(second, name), grow);
+    }
+    assert.equal(client.findTarget(second, "écho"), null);
+    assert.equal(client.findTarget(second, ""), null);
+    assert.equal(client.stats().plugins, 2);
+    await rig.command(`unplugin ${second}`);
+    assert.equal(client.findPlugin("demo")?.plugin, first);
+    assert.equal(client.findTarget(second, "echo"), null);
+    const target = client.findTarget(first, "echo");
+    assert.equal(textOf(await client.callBytes(target ?? 0, utf8("hello"))), "hello");
+    await rig.command(`unplugin ${first}`);
+    assert.equal(client.findPlugin("demo"), null);
+  });
+});
+
 test("an engine that forgets or refuses to reply ends the call all the same", async () => {
   await withRig(async (rig) => {
     const forgotten = await rig.client.callJson(await rig.target("FORGET"), "{}");

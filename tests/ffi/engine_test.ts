@@ -56,6 +56,26 @@ test("errors say whose they are: the guest's, the caller's, nobody's function", 
   });
 });
 
+test("the library knows what is loaded by its id, and forgets it when it is unloaded", async () => {
+  await withEngine(async (engine) => {
+    assert.equal(engine.stats().plugins, 0);
+    const first = await engine.load(await fixtureBytes("text"), { id: "text" });
+    const second = await engine.load(await fixtureBytes("text"), { id: "text" });
+    assert.equal(engine.stats().plugins, 2);
+    await first.unload();
+    assert.equal(engine.stats().plugins, 1);
+    // Never called before it was unloaded: its names are gone, too.
+    await assert.rejects(first.call("analyse", { input: "a" }), {
+      code: "not_found",
+      message: 'Cannot call "analyse": the component has been unloaded',
+    });
+    assert.deepEqual(await second.call("analyse", { input: "a" }), { words: 1, chars: 1 });
+    await second.unload();
+    await until(() => engine.stats().retired === 0);
+    assert.equal(engine.stats().plugins, 0);
+  });
+});
+
 test("functions of the same name are called by their interface", async () => {
   await withEngine(async (engine) => {
     const faces = await engine.load(await fixtureBytes("two-faces"));

@@ -88,6 +88,11 @@ export class Rig {
     return this.command(`target ${BEHAVIOUR[behaviour]} ${this.group}`);
   }
 
+  /** A plugin "demo" whose export `demo:api/a#echo` has that target; its number. */
+  plugin(target: number): Promise<number> {
+    return this.command(`plugin ${this.group} ${target}`);
+  }
+
   /** A word for the engine; its answer is a number. */
   command(text: string): Promise<number> {
     return number(this.client, this.engine, text);

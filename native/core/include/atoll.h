@@ -282,8 +282,17 @@ typedef struct atoll_stats_t {
     uint64_t events;
     /* LOG events dropped. */
     uint64_t logs_lost;
+    /* Plugins that can be found by name. */
+    uint32_t plugins;
+    /* Objects taken away and kept for readers that may still have them. */
+    uint32_t retired;
+    /* Threads that hold an old epoch at this moment; one that stays keeps everything retired
+     * since. */
+    uint32_t readers_behind;
+    /* 1: readers pay no fence; 0: the kernel refuses membarrier, or ATOLL_FENCES=full. */
+    uint32_t fences_asymmetric;
 } atoll_stats_t;
-ATOLL_STATIC_ASSERT(sizeof(atoll_stats_t) == 96, "atoll_stats_t size");
+ATOLL_STATIC_ASSERT(sizeof(atoll_stats_t) == 112, "atoll_stats_t size");
 ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, calls_inline) == 0, "atoll_stats_t.calls_inline");
 ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, calls_migrated) == 8, "atoll_stats_t.calls_migrated");
 ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, calls_queued) == 16, "atoll_stats_t.calls_queued");
@@ -296,6 +305,53 @@ ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, targets) == 68, "atoll_stats_t.targe
 ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, wakes) == 72, "atoll_stats_t.wakes");
 ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, events) == 80, "atoll_stats_t.events");
 ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, logs_lost) == 88, "atoll_stats_t.logs_lost");
+ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, plugins) == 96, "atoll_stats_t.plugins");
+ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, retired) == 100, "atoll_stats_t.retired");
+ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, readers_behind) == 104, "atoll_stats_t.readers_behind");
+ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, fences_asymmetric) == 108, "atoll_stats_t.fences_asymmetric");
+
+/* A plugin as atoll_plugin_find tells it. */
+typedef struct atoll_plugin_info_t {
+    /* Number with generation, for atoll_target_find; another one after each load. */
+    uint32_t plugin;
+    /* Grows from load to load over all plugins: of two answers the larger one is newer. */
+    uint32_t generation;
+    /* The engine that runs it. */
+    uint32_t engine;
+    /* Its bulkhead. */
+    uint32_t group;
+    /* How many exports have a name. */
+    uint32_t exports;
+    /* As in atoll_group_limits_t, at this moment. */
+    uint32_t concurrency_max;
+    /* As in atoll_group_limits_t. */
+    uint32_t queue_max;
+    /* As in atoll_group_limits_t. */
+    uint32_t budget_default_us;
+} atoll_plugin_info_t;
+ATOLL_STATIC_ASSERT(sizeof(atoll_plugin_info_t) == 32, "atoll_plugin_info_t size");
+ATOLL_STATIC_ASSERT(offsetof(atoll_plugin_info_t, plugin) == 0, "atoll_plugin_info_t.plugin");
+ATOLL_STATIC_ASSERT(offsetof(atoll_plugin_info_t, generation) == 4, "atoll_plugin_info_t.generation");
+ATOLL_STATIC_ASSERT(offsetof(atoll_plugin_info_t, engine) == 8, "atoll_plugin_info_t.engine");
+ATOLL_STATIC_ASSERT(offsetof(atoll_plugin_info_t, group) == 12, "atoll_plugin_info_t.group");
+ATOLL_STATIC_ASSERT(offsetof(atoll_plugin_info_t, exports) == 16, "atoll_plugin_info_t.exports");
+ATOLL_STATIC_ASSERT(offsetof(atoll_plugin_info_t, concurrency_max) == 20, "atoll_plugin_info_t.concurrency_max");
+ATOLL_STATIC_ASSERT(offsetof(atoll_plugin_info_t, queue_max) == 24, "atoll_plugin_info_t.queue_max");
+ATOLL_STATIC_ASSERT(offsetof(atoll_plugin_info_t, budget_default_us) == 28, "atoll_plugin_info_t.budget_default_us");
+
+/* An export of a plugin and the target that calls it. */
+typedef struct atoll_export_t {
+    /* INTERFACE#NAME, or NAME for a function of the world itself; UTF-8, copied. */
+    const uint8_t *name;
+    /* Bytes, 65535 at most. */
+    uint32_t name_length;
+    /* From target_add. */
+    uint32_t target;
+} atoll_export_t;
+ATOLL_STATIC_ASSERT(sizeof(atoll_export_t) == 16, "atoll_export_t size");
+ATOLL_STATIC_ASSERT(offsetof(atoll_export_t, name) == 0, "atoll_export_t.name");
+ATOLL_STATIC_ASSERT(offsetof(atoll_export_t, name_length) == 8, "atoll_export_t.name_length");
+ATOLL_STATIC_ASSERT(offsetof(atoll_export_t, target) == 12, "atoll_export_t.target");
 
 /* Bulkhead of one plugin. */
 typedef struct atoll_group_limits_t {
@@ -377,6 +433,17 @@ ATOLL_EXPORT atoll_status_t atoll_blob_put(
 /* Lets go of a blob; an engine that took it keeps the bytes as long as it needs them. */
 ATOLL_EXPORT atoll_status_t atoll_blob_drop(uint32_t client, uint32_t blob);
 
+/* The plugin of that id, the latest loaded where there are several. NOT_FOUND: none. */
+ATOLL_EXPORT atoll_status_t atoll_plugin_find(
+    uint32_t client, const uint8_t *id, uint32_t id_length, atoll_plugin_info_t *info);
+
+/* The target of an export by its name: INTERFACE#NAME, or NAME alone where one interface exports
+ * it; `wasi:http` is the HTTP handler. NOT_FOUND: no such plugin or export, or several of that
+ * NAME. */
+ATOLL_EXPORT atoll_status_t atoll_target_find(
+    uint32_t client, uint32_t plugin, const uint8_t *name, uint32_t name_length,
+    uint32_t *target);
+
 /* A client for this isolate: its own area, completion ring and wake socket. */
 ATOLL_EXPORT atoll_status_t atoll_client_open(atoll_client_info_t *info);
 
@@ -453,6 +520,13 @@ typedef struct atoll_host_t {
         uint32_t engine, uint32_t handle, uint32_t group, uint32_t *target);
     /* New calls get NOT_FOUND; running ones go on. */
     atoll_status_t (*target_remove)(uint32_t target);
+    /* Makes a plugin and its exports known by name; several may have one id. The id is copied,
+     * 65535 bytes at most. */
+    atoll_status_t (*plugin_add)(
+        uint32_t engine, uint32_t group, const uint8_t *id, uint32_t id_length,
+        const atoll_export_t *exports, uint32_t exports_length, uint32_t *plugin);
+    /* Before its targets are removed. Its id leads to the one loaded before it, if there is one. */
+    atoll_status_t (*plugin_remove)(uint32_t plugin);
     /* Takes a share of a blob of the call's client, whose bytes nobody changes; the engine gives
      * it back with blob_free. */
     atoll_status_t (*blob_take)(void *call, uint32_t blob, uint8_t **bytes, uint64_t *length);
@@ -473,7 +547,7 @@ typedef struct atoll_host_t {
     /* Gives back a request-body chunk that engine.call_chunk handed over. */
     void (*chunk_free)(void *call, uint32_t chunk);
 } atoll_host_t;
-ATOLL_STATIC_ASSERT(sizeof(atoll_host_t) == 96, "atoll_host_t size");
+ATOLL_STATIC_ASSERT(sizeof(atoll_host_t) == 112, "atoll_host_t size");
 
 /* What an engine offers the core. `state` is what call_start stored for the call. */
 typedef struct atoll_engine_t {

@@ -3,6 +3,8 @@
  * Owns: what a caller may pass. Must not know how anything is done. */
 #include <string.h>
 
+#include "epoch.h"
+#include "hazard.h"
 #include "internal.h"
 
 uint32_t atoll_abi_version(void) {
@@ -55,6 +57,31 @@ atoll_status_t atoll_blob_drop(uint32_t client, uint32_t blob) {
     status = atoll__blob_drop(client, blob);
     if (status != ATOLL_OK)
         (void)atoll__fail(status, "Cannot drop blob: no such blob");
+    atoll__client_leave(entered);
+    return status;
+}
+
+atoll_status_t atoll_plugin_find(
+    uint32_t client, const uint8_t *id, uint32_t id_length, atoll_plugin_info_t *info) {
+    if (info == NULL || (id == NULL && id_length > 0))
+        return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot find plugin: a pointer is null");
+    atoll__client_t *entered;
+    atoll_status_t status = atoll__client_enter(client, &entered);
+    if (status != ATOLL_OK) return status;
+    status = atoll__plugin_find(id, id_length, info);
+    atoll__client_leave(entered);
+    return status;
+}
+
+atoll_status_t atoll_target_find(
+    uint32_t client, uint32_t plugin, const uint8_t *name, uint32_t name_length,
+    uint32_t *target) {
+    if (target == NULL || name == NULL)
+        return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot find target: a pointer is null");
+    atoll__client_t *entered;
+    atoll_status_t status = atoll__client_enter(client, &entered);
+    if (status != ATOLL_OK) return status;
+    status = atoll__target_find(plugin, name, name_length, target);
     atoll__client_leave(entered);
     return status;
 }
@@ -220,6 +247,10 @@ atoll_status_t atoll_stats(atoll_stats_t *stats) {
     stats->calls_migrated = atoll__calls_migrated();
     stats->calls_queued = atoll__groups_queued_ever();
     stats->targets = atoll__router_count();
+    stats->plugins = atoll__plugins_count();
+    stats->retired = atoll__epoch_waiting() + atoll__hazard_waiting();
+    stats->readers_behind = atoll__epoch_behind();
+    stats->fences_asymmetric = atoll__fence_asymmetric() ? 1 : 0;
     stats->wakes = atomic_load_explicit(&atoll__wakes, memory_order_relaxed);
     stats->events = atomic_load_explicit(&atoll__events, memory_order_relaxed);
     stats->logs_lost = atomic_load_explicit(&atoll__logs_lost, memory_order_relaxed);

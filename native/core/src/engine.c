@@ -17,6 +17,15 @@ static atoll_status_t host_target_add(
     return atoll__target_add(engine, handle, group, target);
 }
 
+static atoll_status_t host_plugin_add(
+    uint32_t engine, uint32_t group, const uint8_t *id, uint32_t id_length,
+    const atoll_export_t *exports, uint32_t exports_length, uint32_t *plugin) {
+    bool missing = (id == NULL && id_length > 0) || (exports == NULL && exports_length > 0);
+    if (missing || plugin == NULL || engine == 0 || engine > ATOLL__ENGINES_MAX)
+        return ATOLL_INVALID_ARGUMENT;
+    return atoll__plugin_add(engine, group, id, id_length, exports, exports_length, plugin);
+}
+
 static atoll_status_t host_group_add(const atoll_group_limits_t *limits, uint32_t *group) {
     if (limits == NULL || group == NULL) return ATOLL_INVALID_ARGUMENT;
     return atoll__group_add(limits, group);
@@ -44,6 +53,8 @@ const atoll_host_t atoll__host = {
     .group_remove = atoll__group_remove,
     .target_add = host_target_add,
     .target_remove = atoll__target_remove,
+    .plugin_add = host_plugin_add,
+    .plugin_remove = atoll__plugin_remove,
     .blob_take = host_blob_take,
     .blob_free = atoll__blob_free,
     .call_migrate = atoll__host_migrate,

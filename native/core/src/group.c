@@ -110,6 +110,18 @@ atoll_status_t atoll__group_remove(uint32_t number) {
     return ATOLL_OK;
 }
 
+bool atoll__group_limits(uint32_t number, atoll_group_limits_t *limits) {
+    group_t *group = group_at(number);
+    if (group == NULL) return false;
+    uint32_t budget_us = atomic_load(&group->budget_us);
+    *limits = (atoll_group_limits_t){
+        .concurrency_max = atomic_load(&group->concurrency_max),
+        .queue_max = atomic_load(&group->queue_max),
+        .budget_default_us = budget_us == UINT32_MAX ? 0 : budget_us,
+    };
+    return is_life(atomic_load(&group->word), number);
+}
+
 uint32_t atoll__group_budget(uint32_t number, uint32_t asked_us) {
     group_t *group = group_at(number);
     uint32_t most = group == NULL || number == 0

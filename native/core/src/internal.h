@@ -2,7 +2,7 @@
  *
  * Owns: the types and the names that start with atoll__. Must not be seen outside native/core.
  *
- * Locks, in the order in which they may nest: library, clients, router, blobs, arena. The lock of the
+ * Locks, in the order in which they may nest: library, clients, router, plugins, blobs, arena. The lock of the
  * groups' table and a group's own are taken alone. No lock is held while an engine is called, but for attach and close (library). */
 #ifndef ATOLL_INTERNAL_H
 #define ATOLL_INTERNAL_H
@@ -200,6 +200,8 @@ atoll_status_t atoll__groups_open(void);
 atoll_status_t atoll__group_add(const atoll_group_limits_t *limits, uint32_t *group);
 atoll_status_t atoll__group_set(uint32_t group, const atoll_group_limits_t *limits);
 atoll_status_t atoll__group_remove(uint32_t group);
+/* Its limits at this moment; false: there is no such group. */
+bool atoll__group_limits(uint32_t group, atoll_group_limits_t *limits);
 /* Budget of a call in microseconds: what the frame asks for, at most the group's. */
 uint32_t atoll__group_budget(uint32_t group, uint32_t asked_us);
 /* OK: the call may run. PENDING: it waits and belongs to the group. Else it is refused. */
@@ -215,6 +217,20 @@ void atoll__groups_expire(uint64_t now_ns);
 void atoll__groups_clear(void);
 uint32_t atoll__groups_queued(void);
 uint64_t atoll__groups_queued_ever(void);
+
+/* ---- plugin.c ----------------------------------------------------------------------------- */
+
+atoll_status_t atoll__plugin_add(
+    uint32_t engine, uint32_t group, const uint8_t *id, uint32_t id_length,
+    const atoll_export_t *exports, uint32_t exports_length, uint32_t *plugin);
+atoll_status_t atoll__plugin_remove(uint32_t plugin);
+/* Lock-free, as the next. */
+atoll_status_t atoll__plugin_find(
+    const uint8_t *id, uint32_t id_length, atoll_plugin_info_t *info);
+atoll_status_t atoll__target_find(
+    uint32_t plugin, const uint8_t *name, uint32_t name_length, uint32_t *target);
+void atoll__plugins_clear(void);
+uint32_t atoll__plugins_count(void);
 
 /* ---- engine.c, blob.c --------------------------------------------------------------------- */
 

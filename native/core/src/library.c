@@ -180,6 +180,7 @@ static void stop(void) {
     atoll__engines_close();
     atoll__calls_abandon();
     while (atoll__clients_reclaim() > 0) atoll__prim_pause();
+    atoll__plugins_clear();
     atoll__router_clear();
     atoll__groups_clear();
     atoll__epoch_drain();

@@ -441,5 +441,5 @@ TEST(exports, "only the functions of the ABI are exported") {
         count++;
     }
     CHECK_EQUAL(pclose(pipe), 0);
-    CHECK_EQUAL(count, 21);
+    CHECK_EQUAL(count, 23);
 }

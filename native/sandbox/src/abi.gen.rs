@@ -263,9 +263,18 @@ pub struct AtollStats {
     pub events: u64,
     /// LOG events dropped.
     pub logs_lost: u64,
+    /// Plugins that can be found by name.
+    pub plugins: u32,
+    /// Objects taken away and kept for readers that may still have them.
+    pub retired: u32,
+    /// Threads that hold an old epoch at this moment; one that stays keeps everything retired
+    /// since.
+    pub readers_behind: u32,
+    /// 1: readers pay no fence; 0: the kernel refuses membarrier, or ATOLL_FENCES=full.
+    pub fences_asymmetric: u32,
 }
 
-const _: () = assert!(size_of::<AtollStats>() == 96);
+const _: () = assert!(size_of::<AtollStats>() == 112);
 const _: () = assert!(offset_of!(AtollStats, calls_inline) == 0);
 const _: () = assert!(offset_of!(AtollStats, calls_migrated) == 8);
 const _: () = assert!(offset_of!(AtollStats, calls_queued) == 16);
@@ -278,6 +287,59 @@ const _: () = assert!(offset_of!(AtollStats, targets) == 68);
 const _: () = assert!(offset_of!(AtollStats, wakes) == 72);
 const _: () = assert!(offset_of!(AtollStats, events) == 80);
 const _: () = assert!(offset_of!(AtollStats, logs_lost) == 88);
+const _: () = assert!(offset_of!(AtollStats, plugins) == 96);
+const _: () = assert!(offset_of!(AtollStats, retired) == 100);
+const _: () = assert!(offset_of!(AtollStats, readers_behind) == 104);
+const _: () = assert!(offset_of!(AtollStats, fences_asymmetric) == 108);
+
+/// A plugin as atoll_plugin_find tells it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct AtollPluginInfo {
+    /// Number with generation, for atoll_target_find; another one after each load.
+    pub plugin: u32,
+    /// Grows from load to load over all plugins: of two answers the larger one is newer.
+    pub generation: u32,
+    /// The engine that runs it.
+    pub engine: u32,
+    /// Its bulkhead.
+    pub group: u32,
+    /// How many exports have a name.
+    pub exports: u32,
+    /// As in atoll_group_limits_t, at this moment.
+    pub concurrency_max: u32,
+    /// As in atoll_group_limits_t.
+    pub queue_max: u32,
+    /// As in atoll_group_limits_t.
+    pub budget_default_us: u32,
+}
+
+const _: () = assert!(size_of::<AtollPluginInfo>() == 32);
+const _: () = assert!(offset_of!(AtollPluginInfo, plugin) == 0);
+const _: () = assert!(offset_of!(AtollPluginInfo, generation) == 4);
+const _: () = assert!(offset_of!(AtollPluginInfo, engine) == 8);
+const _: () = assert!(offset_of!(AtollPluginInfo, group) == 12);
+const _: () = assert!(offset_of!(AtollPluginInfo, exports) == 16);
+const _: () = assert!(offset_of!(AtollPluginInfo, concurrency_max) == 20);
+const _: () = assert!(offset_of!(AtollPluginInfo, queue_max) == 24);
+const _: () = assert!(offset_of!(AtollPluginInfo, budget_default_us) == 28);
+
+/// An export of a plugin and the target that calls it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct AtollExport {
+    /// INTERFACE#NAME, or NAME for a function of the world itself; UTF-8, copied.
+    pub name: *const u8,
+    /// Bytes, 65535 at most.
+    pub name_length: u32,
+    /// From target_add.
+    pub target: u32,
+}
+
+const _: () = assert!(size_of::<AtollExport>() == 16);
+const _: () = assert!(offset_of!(AtollExport, name) == 0);
+const _: () = assert!(offset_of!(AtollExport, name_length) == 8);
+const _: () = assert!(offset_of!(AtollExport, target) == 12);
 
 /// Bulkhead of one plugin.
 #[repr(C)]
@@ -356,6 +418,19 @@ pub struct AtollHost {
         unsafe extern "C" fn(engine: u32, handle: u32, group: u32, target: *mut u32) -> AtollStatus,
     /// New calls get NOT_FOUND; running ones go on.
     pub target_remove: unsafe extern "C" fn(target: u32) -> AtollStatus,
+    /// Makes a plugin and its exports known by name; several may have one id. The id is copied,
+    /// 65535 bytes at most.
+    pub plugin_add: unsafe extern "C" fn(
+        engine: u32,
+        group: u32,
+        id: *const u8,
+        id_length: u32,
+        exports: *const AtollExport,
+        exports_length: u32,
+        plugin: *mut u32,
+    ) -> AtollStatus,
+    /// Before its targets are removed. Its id leads to the one loaded before it, if there is one.
+    pub plugin_remove: unsafe extern "C" fn(plugin: u32) -> AtollStatus,
     /// Takes a share of a blob of the call's client, whose bytes nobody changes; the engine gives
     /// it back with blob_free.
     pub blob_take: unsafe extern "C" fn(
@@ -392,18 +467,20 @@ pub struct AtollHost {
     pub chunk_free: unsafe extern "C" fn(call: *mut c_void, chunk: u32),
 }
 
-const _: () = assert!(size_of::<AtollHost>() == 96);
+const _: () = assert!(size_of::<AtollHost>() == 112);
 const _: () = assert!(offset_of!(AtollHost, group_add) == 8);
 const _: () = assert!(offset_of!(AtollHost, group_set) == 16);
 const _: () = assert!(offset_of!(AtollHost, group_remove) == 24);
 const _: () = assert!(offset_of!(AtollHost, target_add) == 32);
 const _: () = assert!(offset_of!(AtollHost, target_remove) == 40);
-const _: () = assert!(offset_of!(AtollHost, blob_take) == 48);
-const _: () = assert!(offset_of!(AtollHost, blob_free) == 56);
-const _: () = assert!(offset_of!(AtollHost, call_migrate) == 64);
-const _: () = assert!(offset_of!(AtollHost, call_event) == 72);
-const _: () = assert!(offset_of!(AtollHost, call_reply) == 80);
-const _: () = assert!(offset_of!(AtollHost, chunk_free) == 88);
+const _: () = assert!(offset_of!(AtollHost, plugin_add) == 48);
+const _: () = assert!(offset_of!(AtollHost, plugin_remove) == 56);
+const _: () = assert!(offset_of!(AtollHost, blob_take) == 64);
+const _: () = assert!(offset_of!(AtollHost, blob_free) == 72);
+const _: () = assert!(offset_of!(AtollHost, call_migrate) == 80);
+const _: () = assert!(offset_of!(AtollHost, call_event) == 88);
+const _: () = assert!(offset_of!(AtollHost, call_reply) == 96);
+const _: () = assert!(offset_of!(AtollHost, chunk_free) == 104);
 
 /// What an engine offers the core. `state` is what call_start stored for the call.
 #[repr(C)]

@@ -23,7 +23,7 @@ use crate::limits::Limits;
 use crate::meter::Held;
 use crate::values::Signature;
 use crate::wasi;
-use crate::wit::{self, Description};
+use crate::wit::{self, Description, ExportedFunction};
 
 /// How long a plugin whose call overran its inline slice starts on the workers, in milliseconds.
 const OVERRAN_MS: u64 = 1_000;
@@ -164,8 +164,13 @@ pub enum Returns {
     BytesOrText,
 }
 
+/// The name by which a component's `wasi:http` handler is found.
+const HTTP_NAME: &str = "wasi:http";
+
 /// A loaded component's place in the engine.
 pub struct Loaded {
+    /// Its number in the core's table of names.
+    pub named: u32,
     /// Targets that its exports have.
     pub targets: Vec<u32>,
     /// Handles of its exports.
@@ -231,9 +236,15 @@ pub fn load(
         suspected: AtomicBool::new(false),
         ended: Mutex::new(None),
     });
-    let mut exports = kinds;
-    exports.extend(proxy.map(ExportKind::Http));
+    let mut exports: Vec<(String, ExportKind)> = description
+        .functions
+        .iter()
+        .map(full_name)
+        .zip(kinds)
+        .collect();
+    exports.extend(proxy.map(|proxy| (HTTP_NAME.to_owned(), ExportKind::Http(proxy))));
     let loaded = register(engine, plugin, group, pre, exports)?;
+    let named = loaded.named;
 
     let mut targets = loaded.targets.iter();
     let functions: Vec<Value> = description
@@ -246,6 +257,7 @@ pub fn load(
     let number = engine.add_component(loaded);
     let answer = json!({
         "component": number,
+        "plugin": named,
         "digest": digest,
         "wit": description.wit,
         "imports": description.imports,
@@ -378,21 +390,31 @@ fn fast(ty: &ComponentFunc, pre: &InstancePre<Data>) -> Fast {
     }
 }
 
-/// Makes the exports callable; on failure none is.
+/// `INTERFACE#NAME`, or `NAME` for a function of the world itself.
+fn full_name(function: &ExportedFunction) -> String {
+    match &function.interface {
+        Some(interface) => format!("{interface}#{}", function.name),
+        None => function.name.clone(),
+    }
+}
+
+/// Makes the exports callable and known by name; on failure none is.
 fn register(
     engine: &Engine,
     plugin: Arc<Plugin>,
     group: u32,
     pre: InstancePre<Data>,
-    kinds: Vec<ExportKind>,
+    exports: Vec<(String, ExportKind)>,
 ) -> Result<Loaded, Outcome> {
+    let mut names = Vec::with_capacity(exports.len());
     let mut loaded = Loaded {
+        named: 0,
         targets: Vec::new(),
         handles: Vec::new(),
         pre,
         plugin,
     };
-    for kind in kinds {
+    for (name, kind) in exports {
         let export = Arc::new(Export {
             plugin: Arc::clone(&loaded.plugin),
             kind,
@@ -403,7 +425,10 @@ fn register(
             host::target_add(engine.host(), engine.number(), handle, group).ok()
         });
         match added {
-            Some(target) => loaded.targets.push(target),
+            Some(target) => {
+                loaded.targets.push(target);
+                names.push((name, target));
+            }
             None => {
                 engine.remove_exports(&loaded.targets, &loaded.handles);
                 return Err(Outcome::message(
@@ -411,6 +436,15 @@ fn register(
                     format!("no target is left for plugin \"{}\"", loaded.plugin.id),
                 ));
             }
+        }
+    }
+    let id = loaded.plugin.id.as_str();
+    match host::plugin_add(engine.host(), engine.number(), group, id, &names) {
+        Ok(named) => loaded.named = named,
+        Err(status) => {
+            engine.remove_exports(&loaded.targets, &loaded.handles);
+            let message = format!("the names of plugin \"{id}\" find no place");
+            return Err(Outcome::message(status, message));
         }
     }
     Ok(loaded)

@@ -242,6 +242,7 @@ impl Engine {
         for registered in &kept {
             self.remove_exports(&registered.targets, &registered.handles);
         }
+        host::plugin_remove(self.host, loaded.named);
         self.remove_exports(&loaded.targets, &loaded.handles);
         Some((loaded, kept))
     }

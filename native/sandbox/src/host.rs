@@ -7,7 +7,7 @@ use std::ffi::c_void;
 use std::ptr;
 
 use crate::abi::{
-    ATOLL_KIND_CREDIT, ATOLL_OK, ATOLL_PANIC, AtollGroupLimits, AtollHost, AtollStatus,
+    ATOLL_KIND_CREDIT, ATOLL_OK, ATOLL_PANIC, AtollExport, AtollGroupLimits, AtollHost, AtollStatus,
 };
 
 /// The table of the core. It lives as long as the process: the core is never unloaded.
@@ -152,7 +152,7 @@ impl Blob {
 
 impl Drop for Blob {
     fn drop(&mut self) {
-        // SAFETY: what blob_take gave, freed once.
+        // SAFETY: what blob_take gave, given back once.
         unsafe { (self.host.blob_free)(self.bytes, self.length) }
     }
 }
@@ -195,6 +195,54 @@ pub fn target_remove(host: Host, target: u32) -> AtollStatus {
     unsafe { (host.target_remove)(target) }
 }
 
+/// Makes a plugin and the targets of its exports known by name.
+pub fn plugin_add(
+    host: Host,
+    engine: u32,
+    group: u32,
+    id: &str,
+    exports: &[(String, u32)],
+) -> Result<u32, AtollStatus> {
+    let bytes = |text: &str| (text.as_ptr(), u32::try_from(text.len()).unwrap_or(u32::MAX));
+    let list: Vec<AtollExport> = exports
+        .iter()
+        .map(|(name, target)| {
+            let (name, name_length) = bytes(name);
+            AtollExport {
+                name,
+                name_length,
+                target: *target,
+            }
+        })
+        .collect();
+    let (id, id_length) = bytes(id);
+    let length = u32::try_from(list.len()).unwrap_or(u32::MAX);
+    let mut plugin = 0;
+    // SAFETY: id, names and list are valid for the call with the lengths beside them; a length that
+    // no u32 holds is refused before anything is read.
+    let status = unsafe {
+        (host.plugin_add)(
+            engine,
+            group,
+            id,
+            id_length,
+            list.as_ptr(),
+            length,
+            &mut plugin,
+        )
+    };
+    match status {
+        ATOLL_OK => Ok(plugin),
+        other => Err(other),
+    }
+}
+
+/// Forgets the names of a plugin.
+pub fn plugin_remove(host: Host, plugin: u32) -> AtollStatus {
+    // SAFETY: takes numbers only.
+    unsafe { (host.plugin_remove)(plugin) }
+}
+
 /// A core that only remembers replies, for the tests of other files.
 #[cfg(test)]
 pub mod fake {
@@ -217,6 +265,17 @@ pub mod fake {
         ATOLL_OK
     }
     unsafe extern "C" fn target_add(_: u32, _: u32, _: u32, _: *mut u32) -> AtollStatus {
+        ATOLL_NOT_FOUND
+    }
+    unsafe extern "C" fn plugin_add(
+        _: u32,
+        _: u32,
+        _: *const u8,
+        _: u32,
+        _: *const AtollExport,
+        _: u32,
+        _: *mut u32,
+    ) -> AtollStatus {
         ATOLL_NOT_FOUND
     }
     unsafe extern "C" fn blob_take(
@@ -264,6 +323,8 @@ pub mod fake {
         group_remove: number,
         target_add,
         target_remove: number,
+        plugin_add,
+        plugin_remove: number,
         blob_take,
         blob_free,
         call_migrate,

@@ -53,6 +53,28 @@ fn a_loaded_component_is_described() {
 }
 
 #[test]
+fn the_core_knows_a_component_and_its_exports_by_name_until_it_is_unloaded() {
+    let rig = Rig::new();
+    let loaded = rig.load(&binary(&guests::echo()), json!({})).json;
+    let number = u32::try_from(loaded["plugin"].as_u64().unwrap()).unwrap();
+    let known = |number| {
+        let plugins = common::core::PLUGINS.lock().unwrap();
+        plugins.as_ref().unwrap().get(&number).cloned()
+    };
+    let (id, names) = known(number).unwrap();
+    assert_eq!(id, "test");
+    let functions = loaded["functions"].as_array().unwrap();
+    assert_eq!(names.len(), functions.len());
+    for function in functions {
+        let name = function["name"].as_str().unwrap();
+        assert_eq!(u64::from(names[name]), function["target"].as_u64().unwrap());
+    }
+    let unload = json!({ "op": "unload", "component": loaded["component"] });
+    assert_eq!(rig.control(&unload).status, ATOLL_OK);
+    assert_eq!(known(number), None);
+}
+
+#[test]
 fn a21_what_is_not_a_component_is_refused_with_its_cause() {
     let rig = Rig::new();
     let refused = |bytes: &[u8]| {

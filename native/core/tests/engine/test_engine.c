@@ -220,7 +220,8 @@ static uint32_t sum(const uint8_t *bytes, uint64_t length) {
 }
 
 /* `group C Q B`, `set G C Q B`, `ungroup G`, `target H G`, `untarget T`, `release N`, `states`,
- * `cancels`, `blob B`, `keep B`, `kept`: what each answers is a number. */
+ * `cancels`, `blob B`, `keep B`, `kept`,
+ * `plugin G T` (id demo, export demo:api/a#echo), `unplugin P`: what each answers is a number. */
 static atoll_status_t control(void *call, const char *text, char *answer, size_t capacity) {
     char word[16] = {0};
     unsigned a = 0, b = 0, c = 0, d = 0;
@@ -247,6 +248,12 @@ static atoll_status_t control(void *call, const char *text, char *answer, size_t
         result = atomic_load(&cancels);
     } else if (strcmp(word, "inlined") == 0) {
         result = atomic_load(&control_inline);
+    } else if (strcmp(word, "plugin") == 0) {
+        atoll_export_t export = {
+            .name = (const uint8_t *)"demo:api/a#echo", .name_length = 15, .target = b};
+        status = host->plugin_add(number, a, (const uint8_t *)"demo", 4, &export, 1, &result);
+    } else if (strcmp(word, "unplugin") == 0) {
+        status = host->plugin_remove(a);
     } else if (strcmp(word, "blob") == 0) {
         uint8_t *bytes = NULL;
         uint64_t length = 0;

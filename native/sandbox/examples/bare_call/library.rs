@@ -41,6 +41,17 @@ unsafe extern "C" fn target_add(_: u32, handle: u32, _: u32, target: *mut u32) -
     unsafe { *target = targets.len() as u32 - 1 };
     ATOLL_OK
 }
+unsafe extern "C" fn plugin_add(
+    _: u32,
+    _: u32,
+    _: *const u8,
+    _: u32,
+    _: *const AtollExport,
+    _: u32,
+    _: *mut u32,
+) -> AtollStatus {
+    ATOLL_OK
+}
 unsafe extern "C" fn blob_take(
     _: *mut c_void,
     _: u32,
@@ -104,6 +115,8 @@ static HOST: AtollHost = AtollHost {
     group_remove: number_ok,
     target_add,
     target_remove: number_ok,
+    plugin_add,
+    plugin_remove: number_ok,
     blob_take,
     blob_free,
     call_migrate,

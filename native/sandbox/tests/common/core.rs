@@ -14,6 +14,11 @@ pub static NEXT: AtomicU32 = AtomicU32::new(1);
 pub static GROUPS: AtomicI64 = AtomicI64::new(0);
 pub static CHUNKS: AtomicI64 = AtomicI64::new(0);
 pub static TARGETS: Mutex<Option<HashMap<u32, u32>>> = Mutex::new(None);
+/// Id and exports of the plugins that are known by name.
+pub static PLUGINS: Mutex<Option<HashMap<u32, Named>>> = Mutex::new(None);
+
+/// An id, and names with their targets.
+pub type Named = (String, HashMap<String, u32>);
 
 /// What a call has told so far.
 #[derive(Default)]
@@ -101,6 +106,46 @@ unsafe extern "C" fn target_remove(target: u32) -> AtollStatus {
         .unwrap()
         .get_or_insert_default()
         .remove(&target)
+    {
+        Some(_) => ATOLL_OK,
+        None => ATOLL_NOT_FOUND,
+    }
+}
+unsafe extern "C" fn plugin_add(
+    _: u32,
+    _: u32,
+    id: *const u8,
+    id_length: u32,
+    exports: *const AtollExport,
+    exports_length: u32,
+    plugin: *mut u32,
+) -> AtollStatus {
+    // SAFETY: every pointer is valid for the length beside it.
+    let text = |bytes: *const u8, length: u32| unsafe {
+        String::from_utf8(std::slice::from_raw_parts(bytes, length as usize).to_vec()).unwrap()
+    };
+    // SAFETY: as above.
+    let exports = unsafe { std::slice::from_raw_parts(exports, exports_length as usize) };
+    let names = exports
+        .iter()
+        .map(|export| (text(export.name, export.name_length), export.target))
+        .collect();
+    let number = NEXT.fetch_add(1, Ordering::SeqCst);
+    PLUGINS
+        .lock()
+        .unwrap()
+        .get_or_insert_default()
+        .insert(number, (text(id, id_length), names));
+    // SAFETY: as above.
+    unsafe { *plugin = number };
+    ATOLL_OK
+}
+unsafe extern "C" fn plugin_remove(plugin: u32) -> AtollStatus {
+    match PLUGINS
+        .lock()
+        .unwrap()
+        .get_or_insert_default()
+        .remove(&plugin)
     {
         Some(_) => ATOLL_OK,
         None => ATOLL_NOT_FOUND,
@@ -206,6 +251,8 @@ pub static HOST: AtollHost = AtollHost {
     group_remove,
     target_add,
     target_remove,
+    plugin_add,
+    plugin_remove,
     blob_take,
     blob_free,
     call_migrate,
