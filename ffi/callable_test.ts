@@ -31,7 +31,7 @@ test("a component's log listener goes, also when its engine is gone", async () =
     removeLog: (owner: number) => void removed.push(owner),
     control: () => Promise.reject(new Error("closed")),
   } as unknown as NativeClient;
-  const reply = { component: 1, digest: "", wit: "", functions: [] };
+  const reply = { component: 1, plugin: 1, digest: "", wit: "", functions: [] };
   const component = new Component(client, 1, reply, () => {});
   await assert.rejects(component.unload(), /closed/);
   assert.deepEqual(removed, [7]);

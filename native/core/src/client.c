@@ -115,14 +115,15 @@ atoll_status_t atoll__client_enter(uint32_t number, atoll__client_t **found) {
         return atoll__fail(ATOLL_NOT_FOUND, "Cannot use client: no such client, or a stale one");
     /* SYNC POINT: client-enter. The exchange comes before the second look at number and state;
      * paired with client-reclaim, which marks the client dead before it looks at busy. */
-    if (atomic_exchange_explicit(&client->busy, 1, memory_order_seq_cst) != 0)
-        return atoll__fail(
-            ATOLL_INVALID_ARGUMENT, "Cannot use client: another thread is using it");
+    bool occupied = atomic_exchange_explicit(&client->busy, 1, memory_order_seq_cst) != 0;
     if (atomic_load_explicit(&client->state, memory_order_seq_cst) != ATOLL__CLIENT_OPEN ||
         atomic_load_explicit(&client->number, memory_order_seq_cst) != number) {
-        atoll__client_leave(client);
+        if (!occupied) atoll__client_leave(client);
         return atoll__fail(ATOLL_NOT_FOUND, "Cannot use client: it is closed");
     }
+    if (occupied)
+        return atoll__fail(
+            ATOLL_INVALID_ARGUMENT, "Cannot use client: another thread is using it");
     *found = client;
     return ATOLL_OK;
 }

@@ -146,7 +146,7 @@ static void *submit_until_closed(void *argument) {
         if (status == ATOLL_CLOSED) return NULL;
         if (status == ATOLL_OK) (void)atoll_slot_give(peer->client, peer->submitted->slot);
         uint32_t count = atoll_reap(peer->client);
-        for (uint32_t i = 0; i < count; i++)
+        for (uint32_t i = 0; count != ATOLL_REAP_BUSY && i < count; i++)
             (void)atoll_slot_give(peer->client, peer->reaped[i].slot);
     }
 }
