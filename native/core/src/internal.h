@@ -15,8 +15,12 @@
 #include <stdint.h>
 
 #include "atoll.h"
+#include "counter.h"
 #include "crc32c.h"
+#include "mpmc.h"
 #include "prim.h"
+#include "publication.h"
+#include "ring.h"
 #include "stack.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames are read in place");

@@ -5,10 +5,9 @@
 #ifndef ATOLL_STACK_H
 #define ATOLL_STACK_H
 
-#include <stdatomic.h>
 #include <stdint.h>
 
-#include "prim.h"
+#include "sync.h"
 
 /* Low half: top index plus one, 0 when empty. High half: a tag that grows with each change, so that
  * a head which was popped and pushed again in between never compares equal (ABA). */
@@ -17,14 +16,6 @@ typedef struct atoll__stack {
 } atoll__stack_t;
 
 #define ATOLL__STACK_EMPTY UINT32_MAX
-
-/* A place where another thread may come in between. The checking builds (make test-asan and
- * test-tsan) dawdle there, so that windows of a few nanoseconds are met. */
-#ifdef ATOLL__INTERLEAVE
-#define ATOLL__WINDOW() atoll__prim_dawdle()
-#else
-#define ATOLL__WINDOW() ((void)0)
-#endif
 
 static inline uint64_t atoll__stack_word(uint64_t old, uint32_t top) {
     return (((old >> 32) + 1u) << 32) | top;
@@ -36,9 +27,9 @@ static inline void atoll__stack_push_chain(
     uint64_t old = atomic_load_explicit(&stack->head, memory_order_relaxed);
     do {
         atomic_store_explicit(&links[last], (uint32_t)old, memory_order_relaxed);
-        /* SYNC POINT: stack-push releases what the pusher wrote; paired with stack-pop. */
+        /* SYNC POINT: stack-push releases what the pusher wrote; paired with the pops. */
     } while (!atomic_compare_exchange_weak_explicit(
-        &stack->head, &old, atoll__stack_word(old, first + 1u), memory_order_release,
+        &stack->head, &old, atoll__stack_word(old, first + 1u), ATOLL__SYNC(stack_push, release),
         memory_order_relaxed));
 }
 
@@ -49,8 +40,8 @@ static inline void atoll__stack_push(
 
 /* Takes the top index, or ATOLL__STACK_EMPTY. */
 static inline uint32_t atoll__stack_pop(atoll__stack_t *stack, _Atomic uint32_t *links) {
-    /* SYNC POINT: stack-pop acquires what the pusher wrote; paired with stack-push. */
-    uint64_t old = atomic_load_explicit(&stack->head, memory_order_acquire);
+    /* SYNC POINT: stack-push, the popper's end: what the pusher wrote, its link first of all. */
+    uint64_t old = atomic_load_explicit(&stack->head, ATOLL__SYNC(stack_push, acquire));
     for (;;) {
         uint32_t top = (uint32_t)old;
         if (top == 0) return ATOLL__STACK_EMPTY;
@@ -58,8 +49,8 @@ static inline uint32_t atoll__stack_pop(atoll__stack_t *stack, _Atomic uint32_t 
         uint32_t next = atomic_load_explicit(&links[top - 1u], memory_order_relaxed);
         ATOLL__WINDOW();
         if (atomic_compare_exchange_weak_explicit(
-                &stack->head, &old, atoll__stack_word(old, next), memory_order_acquire,
-                memory_order_acquire))
+                &stack->head, &old, atoll__stack_word(old, next), ATOLL__SYNC(stack_push, acquire),
+                ATOLL__SYNC(stack_push, acquire)))
             return top - 1u;
     }
 }
@@ -67,12 +58,13 @@ static inline uint32_t atoll__stack_pop(atoll__stack_t *stack, _Atomic uint32_t 
 /* Takes the whole chain: its first index, or ATOLL__STACK_EMPTY. The caller follows the links
  * (index plus one, 0 at the end). */
 static inline uint32_t atoll__stack_take_all(atoll__stack_t *stack) {
-    uint64_t old = atomic_load_explicit(&stack->head, memory_order_acquire);
+    /* SYNC POINT: stack-push, the taker's end. */
+    uint64_t old = atomic_load_explicit(&stack->head, memory_order_relaxed);
     do {
         if ((uint32_t)old == 0) return ATOLL__STACK_EMPTY;
     } while (!atomic_compare_exchange_weak_explicit(
-        &stack->head, &old, atoll__stack_word(old, 0), memory_order_acquire,
-        memory_order_acquire));
+        &stack->head, &old, atoll__stack_word(old, 0), ATOLL__SYNC(stack_push, acquire),
+        memory_order_relaxed));
     return (uint32_t)old - 1u;
 }
 

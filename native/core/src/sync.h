@@ -1,0 +1,33 @@
+/* The names of synchronisation points.
+ *
+ * Owns: how a memory order is written where structures without locks are. Must not know them.
+ *
+ * An order that another thread's order pairs with is written ATOLL__SYNC(name, order), with the same
+ * name at both ends: the name says what is handed over. The model tests (tests/model) weaken one
+ * such end at a time and expect to see the structure break: a name without a need does not pass. */
+#ifndef ATOLL_SYNC_H
+#define ATOLL_SYNC_H
+
+#include <stdatomic.h>
+
+#include "prim.h"
+
+#ifdef ATOLL__MODEL
+memory_order model_order(const char *end, memory_order order);
+#define ATOLL__SYNC(name, order) model_order(#name " " #order, memory_order_##order)
+#else
+#define ATOLL__SYNC(name, order) memory_order_##order
+#endif
+
+/* A place where another thread may come in between. The checking builds (make test-asan and
+ * test-tsan) dawdle there, so that windows of a few nanoseconds are met. */
+#ifdef ATOLL__INTERLEAVE
+#define ATOLL__WINDOW() atoll__prim_dawdle()
+#else
+#define ATOLL__WINDOW() ((void)0)
+#endif
+
+/* What two threads write at once lies in lines of its own. */
+#define ATOLL__LINE_BYTES 64
+
+#endif
