@@ -301,10 +301,13 @@ struct atoll__call {
     _Atomic uint32_t logs_lost;
     /* Request body. */
     _Atomic uint32_t in_window; /* chunks sent and not credited */
-    _Atomic uint32_t in_tail;   /* written by the client's thread */
-    _Atomic uint32_t in_head;   /* written by whoever delivers */
     _Atomic uint32_t in_delivering;
     bool in_over; /* client's thread */
+    /* Chunks that wait for the engine: from the client's thread to whoever delivers. Runs on from
+     * call to call. */
+    atoll__ring_side_t in_sender;
+    atoll__ring_side_t in_deliverer;
+    atoll__ring_t in_ring;
     atoll__chunk_t in_pending[ATOLL_STREAM_WINDOW];
     _Atomic uint32_t in_held[ATOLL__CHUNKS_HELD_MAX];
     _Atomic uint32_t credit_pending;

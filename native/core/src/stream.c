@@ -8,9 +8,8 @@ static _Atomic uint32_t starved;
 
 void atoll__stream_reset(atoll__call_t *call) {
     _Atomic uint32_t *zero[] = {
-        &call->in_window,      &call->in_tail,    &call->in_head,    &call->in_delivering,
-        &call->credit_pending, &call->out_window, &call->out_number, &call->out_head_sent,
-        &call->out_starved,
+        &call->in_window,  &call->in_delivering, &call->credit_pending, &call->out_window,
+        &call->out_number, &call->out_head_sent, &call->out_starved,
     };
     for (size_t i = 0; i < sizeof zero / sizeof zero[0]; i++)
         atomic_store_explicit(zero[i], 0, memory_order_relaxed);
@@ -21,14 +20,42 @@ void atoll__stream_reset(atoll__call_t *call) {
     call->out_acked = 0;
 }
 
+/* ---- chunks on their way to the engine ---- */
+
+static bool pending_room(atoll__call_t *call) {
+    uint32_t room =
+        atoll__ring_room(&call->in_ring, &call->in_sender, ATOLL_STREAM_WINDOW, 1);
+    assert(room != ATOLL__RING_CORRUPT);
+    return room > 0;
+}
+
+/* There is room. */
+static void pending_push(atoll__call_t *call, const atoll__chunk_t *chunk) {
+    /* SYNC POINT: ring-pushed, chunk by chunk. */
+    (void)atoll__ring_push(
+        &call->in_ring, &call->in_sender, call->in_pending, ATOLL_STREAM_WINDOW, sizeof *chunk,
+        chunk, 1);
+}
+
+static bool pending_ready(atoll__call_t *call) {
+    uint32_t ready =
+        atoll__ring_ready(&call->in_ring, &call->in_deliverer, ATOLL_STREAM_WINDOW, 1);
+    assert(ready != ATOLL__RING_CORRUPT);
+    return ready > 0;
+}
+
+static bool pending_pop(atoll__call_t *call, atoll__chunk_t *chunk) {
+    return atoll__ring_pop(
+               &call->in_ring, &call->in_deliverer, call->in_pending, ATOLL_STREAM_WINDOW,
+               sizeof *chunk, chunk, 1) == 1;
+}
+
 /* What the engine never took or never gave back, when nobody refers to the call any more. */
 void atoll__stream_release(atoll__call_t *call) {
-    uint32_t tail = atomic_load_explicit(&call->in_tail, memory_order_relaxed);
-    uint32_t head = atomic_load_explicit(&call->in_head, memory_order_relaxed);
-    for (; head != tail; head++) {
-        uint32_t slot = call->in_pending[head % ATOLL_STREAM_WINDOW].slot;
-        (void)atoll__slot_free(call->client_number, slot, ATOLL__HOLD_LIBRARY);
-    }
+    atoll__chunk_t chunk;
+    /* Both sides are at rest: most calls have sent nothing, and the ring's lines stay untouched. */
+    while (call->in_sender.own != call->in_deliverer.own && pending_pop(call, &chunk))
+        (void)atoll__slot_free(call->client_number, chunk.slot, ATOLL__HOLD_LIBRARY);
     for (size_t i = 0; i < ATOLL__CHUNKS_HELD_MAX; i++) {
         uint32_t slot = atomic_load_explicit(&call->in_held[i], memory_order_relaxed);
         if (slot != 0) (void)atoll__slot_free(call->client_number, slot, ATOLL__HOLD_LIBRARY);
@@ -65,16 +92,14 @@ static bool chunk_drop(atoll__call_t *call, uint32_t slot) {
 
 /* Hands the next chunk to the engine; false when there is none or it cannot be taken now. */
 static bool deliver_one(atoll__call_t *call) {
-    uint32_t head = atomic_load_explicit(&call->in_head, memory_order_relaxed);
-    /* SYNC POINT: chunk-sent, the deliverer's end. */
-    if (head == atomic_load_explicit(&call->in_tail, memory_order_acquire)) return false;
+    if (!pending_ready(call)) return false;
     if (atoll__call_state(call) != ATOLL__RUNNING) return false;
     size_t place = 0;
     while (place < ATOLL__CHUNKS_HELD_MAX && atomic_load(&call->in_held[place]) != 0) place++;
     if (place == ATOLL__CHUNKS_HELD_MAX || !atoll__call_use(call)) return false;
-    atoll__chunk_t chunk = call->in_pending[head % ATOLL_STREAM_WINDOW];
+    atoll__chunk_t chunk;
+    if (!pending_pop(call, &chunk)) assert(false);
     atomic_store(&call->in_held[place], chunk.slot);
-    atomic_store_explicit(&call->in_head, head + 1, memory_order_release);
     atoll_status_t status = ATOLL_UNSUPPORTED;
     if (call->engine_state != NULL)
         status = call->engine->table.call_chunk(
@@ -127,25 +152,21 @@ static atoll_status_t chunk_send(atoll__call_t *call, uint32_t slot) {
         return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot send: the call takes no body");
     if (call->in_over)
         return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot send: the body is complete");
-    uint32_t tail = atomic_load_explicit(&call->in_tail, memory_order_relaxed);
-    uint32_t head = atomic_load_explicit(&call->in_head, memory_order_acquire);
-    if (atomic_load(&call->in_window) >= ATOLL_STREAM_WINDOW || tail - head >= ATOLL_STREAM_WINDOW)
+    if (atomic_load(&call->in_window) >= ATOLL_STREAM_WINDOW || !pending_room(call))
         return ATOLL_WOULD_BLOCK;
     uint32_t client = call->client_number;
     if (!atoll__slot_move(client, slot, ATOLL__HOLD_CLIENT, ATOLL__HOLD_LIBRARY))
         return atoll__fail(ATOLL_INVALID_FRAME, "Cannot send: not a slot of this client");
-    atoll__chunk_t chunk;
+    atoll__chunk_t chunk = {0};
     atoll_status_t status = chunk_read(slot, &chunk);
     if (status != ATOLL_OK) {
         (void)atoll__slot_move(client, slot, ATOLL__HOLD_LIBRARY, ATOLL__HOLD_CLIENT);
         return status;
     }
-    call->in_pending[tail % ATOLL_STREAM_WINDOW] = chunk;
     call->in_over = (chunk.flags & ATOLL_FLAG_END) != 0;
     atomic_fetch_add(&call->in_window, 1);
     ATOLL__WINDOW();
-    /* SYNC POINT: chunk-sent; paired with deliver_one. */
-    atomic_store_explicit(&call->in_tail, tail + 1, memory_order_release);
+    pending_push(call, &chunk);
     atoll__stream_deliver(call);
     return ATOLL_OK;
 }
