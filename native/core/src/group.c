@@ -3,28 +3,37 @@
  * Owns: places, waiting calls and their order. Must not know targets or engines.
  *
  * Places taken and calls waiting are counted in one word together with the group's generation, so
- * that no call can slip between "there is no place" and "a place came free". */
+ * that no call can slip between "there is no place" and "a place came free".
+ *
+ * Limits change while calls come in. They are published as one value, so that a call is judged by
+ * one setting and not by a mixture of two; under the group's lock the last setting counts. */
 #include "internal.h"
 
 typedef struct group {
     /* generation:16 | queued:24 | running:24; generation 0: not in use */
     _Alignas(64) _Atomic uint64_t word;
-    _Atomic uint32_t concurrency_max;
-    _Atomic uint32_t queue_max;
-    _Atomic uint32_t budget_us;
+    atoll__publication_t limits_now;
     _Atomic uint32_t pumping;
     _Atomic uint32_t removed; /* takes no call any more, free when the last one has left */
     uint32_t generation; /* table_lock */
     pthread_mutex_t lock;
+    atoll__limits_t limits; /* lock */
     atoll__call_t *first; /* lock */
     atoll__call_t *last;  /* lock */
 } group_t;
+
+/* concurrency_max and queue_max; budget_us. */
+#define LIMITS_WORDS 2u
+/* Limits are read by threads that are inside a client, so no more at once than there are clients. */
+#define LIMITS_BUFFERS (ATOLL__CLIENTS_MAX + 2u)
 
 #define ONE_RUNNING 1u
 #define ONE_QUEUED (1u << 24)
 #define COUNT_MASK 0xFFFFFFu
 
 static group_t *groups;
+/* Buffer i of all groups, then buffer i + 1: the second page of a group's is hardly ever touched. */
+static _Atomic uint64_t *limits_words;
 static uint32_t groups_used; /* table_lock */
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic uint32_t queued_now;
@@ -54,16 +63,50 @@ static group_t *group_at(uint32_t number) {
 
 atoll_status_t atoll__groups_open(void) {
     if (groups != NULL) return ATOLL_OK;
+    size_t words = ATOLL__GROUPS_MAX * (size_t)ATOLL__PUBLICATION_WORDS(LIMITS_WORDS);
+    limits_words = atoll__prim_reserve(LIMITS_BUFFERS * words * sizeof *limits_words);
+    if (limits_words == NULL)
+        return atoll__fail(ATOLL_NO_MEMORY, "Cannot open: no address space");
     groups = atoll__prim_reserve(ATOLL__GROUPS_MAX * sizeof *groups);
     if (groups == NULL) return atoll__fail(ATOLL_NO_MEMORY, "Cannot open: no address space");
     return ATOLL_OK;
 }
 
+static atoll__publication_buffers_t buffers_of(const group_t *group) {
+    size_t words = ATOLL__PUBLICATION_WORDS(LIMITS_WORDS);
+    return (atoll__publication_buffers_t){
+        .words = limits_words + (size_t)(group - groups) * words,
+        .stride = ATOLL__GROUPS_MAX * words,
+        .count = LIMITS_BUFFERS,
+        .size = LIMITS_WORDS,
+    };
+}
+
+/* Needs the group's lock. */
 static void set_limits(group_t *group, const atoll_group_limits_t *limits) {
-    atomic_store(&group->concurrency_max, limits->concurrency_max);
-    atomic_store(&group->queue_max, limits->queue_max);
-    atomic_store(
-        &group->budget_us, limits->budget_default_us == 0 ? UINT32_MAX : limits->budget_default_us);
+    uint32_t budget_us = limits->budget_default_us;
+    group->limits = (atoll__limits_t){
+        .concurrency_max = limits->concurrency_max,
+        .queue_max = limits->queue_max,
+        .budget_us = budget_us == 0 ? UINT32_MAX : budget_us,
+    };
+    const uint64_t value[LIMITS_WORDS] = {
+        (uint64_t)limits->queue_max << 32 | limits->concurrency_max, group->limits.budget_us};
+    atoll__publication_buffers_t buffers = buffers_of(group);
+    atoll__publication_write(&group->limits_now, &buffers, value);
+}
+
+bool atoll__group_limits(uint32_t number, atoll__limits_t *limits) {
+    *limits = (atoll__limits_t){0};
+    group_t *group = group_at(number);
+    if (group == NULL) return false;
+    uint64_t value[LIMITS_WORDS];
+    atoll__publication_buffers_t buffers = buffers_of(group);
+    atoll__publication_read(&group->limits_now, &buffers, value);
+    limits->concurrency_max = (uint32_t)value[0];
+    limits->queue_max = (uint32_t)(value[0] >> 32);
+    limits->budget_us = (uint32_t)value[1];
+    return is_life(atomic_load_explicit(&group->word, memory_order_relaxed), number);
 }
 
 static bool limits_valid(const atoll_group_limits_t *limits) {
@@ -83,7 +126,9 @@ atoll_status_t atoll__group_add(const atoll_group_limits_t *limits, uint32_t *nu
             groups_used = i + 1;
         }
         group->generation = group->generation % 0xFFFFu + 1u;
+        (void)pthread_mutex_lock(&group->lock);
         set_limits(group, limits);
+        (void)pthread_mutex_unlock(&group->lock);
         atomic_store(&group->removed, 0);
         /* SYNC POINT: group-publish; paired with group-enter. */
         atomic_store_explicit(
@@ -108,26 +153,6 @@ atoll_status_t atoll__group_remove(uint32_t number) {
     if (atomic_exchange(&group->removed, 1) != 0) return ATOLL_NOT_FOUND;
     free_if_idle(group, number);
     return ATOLL_OK;
-}
-
-bool atoll__group_limits(uint32_t number, atoll_group_limits_t *limits) {
-    group_t *group = group_at(number);
-    if (group == NULL) return false;
-    uint32_t budget_us = atomic_load(&group->budget_us);
-    *limits = (atoll_group_limits_t){
-        .concurrency_max = atomic_load(&group->concurrency_max),
-        .queue_max = atomic_load(&group->queue_max),
-        .budget_default_us = budget_us == UINT32_MAX ? 0 : budget_us,
-    };
-    return is_life(atomic_load(&group->word), number);
-}
-
-uint32_t atoll__group_budget(uint32_t number, uint32_t asked_us) {
-    group_t *group = group_at(number);
-    uint32_t most = group == NULL || number == 0
-                        ? ATOLL__CONTROL_BUDGET_US
-                        : atomic_load_explicit(&group->budget_us, memory_order_relaxed);
-    return asked_us == 0 || asked_us > most ? most : asked_us;
 }
 
 /* Needs the group's lock. */
@@ -156,9 +181,8 @@ static void unlink_call(group_t *group, atoll__call_t *call) {
 }
 
 /* Takes a place if there is one. PENDING: none. */
-static atoll_status_t take_place(group_t *group, uint32_t number) {
+static atoll_status_t take_place(group_t *group, uint32_t number, uint32_t most) {
     uint64_t word = atomic_load_explicit(&group->word, memory_order_acquire);
-    uint32_t most = atomic_load_explicit(&group->concurrency_max, memory_order_relaxed);
     for (;;) {
         if (!is_life(word, number) || is_removed(group)) return ATOLL_NOT_FOUND;
         if (queued_of(word) > 0 || running_of(word) >= most) return ATOLL_PENDING;
@@ -170,17 +194,17 @@ static atoll_status_t take_place(group_t *group, uint32_t number) {
     }
 }
 
-/* Takes a place in the queue if there is one and there still is no place to run. */
+/* Takes a place in the queue if there is one and there still is no place to run. Needs the lock. */
 static atoll_status_t take_queue_place(group_t *group, uint32_t number) {
     uint64_t word = atomic_load_explicit(&group->word, memory_order_acquire);
     for (;;) {
         if (!is_life(word, number) || is_removed(group)) return ATOLL_NOT_FOUND;
         uint64_t next = word;
         atoll_status_t status = ATOLL_OVERLOADED;
-        if (queued_of(word) == 0 && running_of(word) < atomic_load(&group->concurrency_max)) {
+        if (queued_of(word) == 0 && running_of(word) < group->limits.concurrency_max) {
             status = ATOLL_OK;
             next = word + ONE_RUNNING;
-        } else if (queued_of(word) < atomic_load(&group->queue_max)) {
+        } else if (queued_of(word) < group->limits.queue_max) {
             status = ATOLL_PENDING;
             next = word + ONE_QUEUED;
         }
@@ -189,10 +213,11 @@ static atoll_status_t take_queue_place(group_t *group, uint32_t number) {
     }
 }
 
-atoll_status_t atoll__group_enter(uint32_t number, atoll__call_t *call) {
+atoll_status_t atoll__group_enter(
+    uint32_t number, const atoll__limits_t *limits, atoll__call_t *call) {
     group_t *group = group_at(number);
     if (group == NULL) return ATOLL_NOT_FOUND;
-    atoll_status_t status = take_place(group, number);
+    atoll_status_t status = take_place(group, number, limits->concurrency_max);
     if (status != ATOLL_PENDING) return status;
     ATOLL__WINDOW();
     /* The call must be complete before the lock is left: from then on others may run or end it. */
@@ -221,7 +246,7 @@ static void pump(group_t *group) {
             (void)pthread_mutex_lock(&group->lock);
             atoll__call_t *call = group->first;
             uint64_t word = atomic_load(&group->word);
-            if (call == NULL || running_of(word) >= atomic_load(&group->concurrency_max)) {
+            if (call == NULL || running_of(word) >= group->limits.concurrency_max) {
                 (void)pthread_mutex_unlock(&group->lock);
                 break;
             }
@@ -257,8 +282,11 @@ atoll_status_t atoll__group_set(uint32_t number, const atoll_group_limits_t *lim
     if (group == NULL || !is_life(atomic_load(&group->word), number) || is_removed(group))
         return ATOLL_NOT_FOUND;
     (void)pthread_mutex_lock(&group->lock);
-    set_limits(group, limits);
+    /* Removed and added again in the meantime? Then these limits are not for it. */
+    bool alive = is_life(atomic_load(&group->word), number);
+    if (alive) set_limits(group, limits);
     (void)pthread_mutex_unlock(&group->lock);
+    if (!alive) return ATOLL_NOT_FOUND;
     pump(group);
     return ATOLL_OK;
 }

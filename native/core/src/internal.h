@@ -2,8 +2,9 @@
  *
  * Owns: the types and the names that start with atoll__. Must not be seen outside native/core.
  *
- * Locks, in the order in which they may nest: library, clients, router, plugins, blobs, arena. The lock of the
- * groups' table and a group's own are taken alone. No lock is held while an engine is called, but for attach and close (library). */
+ * Locks, in the order in which they may nest: library, clients, router, plugins, blobs, arena. The
+ * lock of the groups' table is taken alone, a group's own alone or inside of it. No lock is held
+ * while an engine is called, but for attach and close (library). */
 #ifndef ATOLL_INTERNAL_H
 #define ATOLL_INTERNAL_H
 
@@ -200,16 +201,22 @@ bool atoll__router_find(uint32_t target, atoll__route_t *route);
 void atoll__router_clear(void);
 uint32_t atoll__router_count(void);
 
+typedef struct atoll__limits {
+    uint32_t concurrency_max;
+    uint32_t queue_max;
+    uint32_t budget_us; /* of a call at most, UINT32_MAX: as long as its frame says */
+} atoll__limits_t;
+
 atoll_status_t atoll__groups_open(void);
 atoll_status_t atoll__group_add(const atoll_group_limits_t *limits, uint32_t *group);
 atoll_status_t atoll__group_set(uint32_t group, const atoll_group_limits_t *limits);
 atoll_status_t atoll__group_remove(uint32_t group);
-/* Its limits at this moment; false: there is no such group. */
-bool atoll__group_limits(uint32_t group, atoll_group_limits_t *limits);
-/* Budget of a call in microseconds: what the frame asks for, at most the group's. */
-uint32_t atoll__group_budget(uint32_t group, uint32_t asked_us);
+/* The group's limits, all of one atoll__group_set; false and zeros when there is no such group. For a
+ * thread that is inside a client. */
+bool atoll__group_limits(uint32_t group, atoll__limits_t *limits);
 /* OK: the call may run. PENDING: it waits and belongs to the group. Else it is refused. */
-atoll_status_t atoll__group_enter(uint32_t group, atoll__call_t *call);
+atoll_status_t atoll__group_enter(
+    uint32_t group, const atoll__limits_t *limits, atoll__call_t *call);
 /* Gives the place of an ended call back. True: calls wait for it, atoll__group_pump is owed. */
 bool atoll__group_leave(uint32_t group);
 /* Starts waiting calls while there are places. */

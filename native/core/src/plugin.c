@@ -293,12 +293,12 @@ atoll_status_t atoll__plugin_find(
     if (plugin == NULL)
         return atoll__fail(ATOLL_NOT_FOUND, "Cannot find plugin: none of that id is loaded");
     /* Its limits are the group's own: gone when the plugin went meanwhile. */
-    atoll_group_limits_t limits;
+    atoll__limits_t limits;
     if (!atoll__group_limits(info->group, &limits))
         return atoll__fail(ATOLL_NOT_FOUND, "Cannot find plugin: it is being unloaded");
     info->concurrency_max = limits.concurrency_max;
     info->queue_max = limits.queue_max;
-    info->budget_default_us = limits.budget_default_us;
+    info->budget_default_us = limits.budget_us == UINT32_MAX ? 0 : limits.budget_us;
     return ATOLL_OK;
 }
 

@@ -30,7 +30,7 @@ static atoll_status_t request_read(uint32_t slot, atoll_frame_t *frame, atoll__r
 
 static void call_fill(
     atoll__call_t *call, atoll__client_t *client, uint32_t slot, const atoll_frame_t *frame,
-    const atoll__route_t *route) {
+    const atoll__route_t *route, uint32_t budget_us) {
     call->client = client;
     call->client_number = atomic_load_explicit(&client->number, memory_order_relaxed);
     call->slot = slot;
@@ -38,7 +38,6 @@ static void call_fill(
     call->frame_flags = frame->flags;
     call->engine = atoll__engine_at(route->engine);
     call->started_ns = atoll__prim_now_ns();
-    uint32_t budget_us = atoll__group_budget(route->group, frame->budget_us);
     bool detached = (frame->flags & ATOLL_FLAG_DETACHED) != 0 ||
                     frame->kind == ATOLL_KIND_CONTROL ||
                     frame->payload_length > ATOLL__INLINE_PAYLOAD_MAX;
@@ -96,10 +95,15 @@ atoll_status_t atoll__call_submit(atoll__client_t *client, uint32_t slot) {
     atoll__call_t *call = atoll__call_new();
     if (call == NULL) return call_refuse(client, slot, NULL, ATOLL_OVERLOADED);
     uint32_t ticket = call->ticket;
-    call_fill(call, client, slot, &frame, &route);
+    /* Read once: budget and places are of the same setting. */
+    atoll__limits_t limits = {.budget_us = ATOLL__CONTROL_BUDGET_US};
+    if (frame.kind != ATOLL_KIND_CONTROL) (void)atoll__group_limits(route.group, &limits);
+    bool asks_less = frame.budget_us != 0 && frame.budget_us < limits.budget_us;
+    call_fill(
+        call, client, slot, &frame, &route, asks_less ? frame.budget_us : limits.budget_us);
     atoll__call_publish(call);
     if (frame.kind != ATOLL_KIND_CONTROL) {
-        status = atoll__group_enter(route.group, call);
+        status = atoll__group_enter(route.group, &limits, call);
         if (status == ATOLL_PENDING) {
             atoll__call_queued(ticket);
             return area_pending(client, ticket);

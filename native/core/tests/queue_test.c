@@ -137,3 +137,36 @@ TEST(group_change, "raising a group's limit starts waiting calls; a busy group g
     CHECK_EQUAL(atoll__group_remove(other), ATOLL_OK);
     peer_close(&peer);
 }
+
+typedef struct limits_test {
+    uint32_t group;
+    _Atomic uint32_t over;
+} limits_test_t;
+
+static void *limits_writer(void *argument) {
+    limits_test_t *test = argument;
+    for (uint32_t i = 1; i < 20000; i++) {
+        atoll_group_limits_t limits = {i, i + 1, i + 2, 0};
+        CHECK_EQUAL(atoll__group_set(test->group, &limits), ATOLL_OK);
+    }
+    atomic_store(&test->over, 1);
+    return NULL;
+}
+
+TEST(limits_whole, "a group's limits are read as they were set, never a mixture of two settings") {
+    peer_t peer = peer_open();
+    limits_test_t test = {.group = peer_control(&peer, "group 1 2 3")};
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, limits_writer, &test) == 0);
+    while (atomic_load(&test.over) == 0) {
+        atoll__limits_t limits;
+        atoll__group_limits(test.group, &limits);
+        CHECK_EQUAL(limits.queue_max, limits.concurrency_max + 1);
+        CHECK_EQUAL(limits.budget_us, limits.concurrency_max + 2);
+    }
+    CHECK(pthread_join(thread, NULL) == 0);
+    (void)peer_control(&peer, "ungroup %u", test.group);
+    atoll_group_limits_t gone = {1, 1, 1, 0};
+    CHECK_EQUAL(atoll__group_set(test.group, &gone), ATOLL_NOT_FOUND);
+    peer_close(&peer);
+}
