@@ -244,15 +244,17 @@ atoll_status_t atoll_stats(atoll_stats_t *stats) {
         return atoll__fail(ATOLL_CLOSED, "Cannot count: the library is not open");
     atoll__clients_stats(stats);
     atoll__arena_stats(stats);
-    stats->calls_migrated = atoll__calls_migrated();
-    stats->calls_queued = atoll__groups_queued_ever();
+    stats->calls_inline = atoll__count_sum(ATOLL__COUNT_INLINE);
+    stats->calls_migrated = atoll__count_sum(ATOLL__COUNT_MIGRATED);
+    stats->calls_queued = atoll__count_sum(ATOLL__COUNT_QUEUED);
+    stats->calls_refused = atoll__count_sum(ATOLL__COUNT_REFUSED);
     stats->targets = atoll__router_count();
     stats->plugins = atoll__plugins_count();
     stats->retired = atoll__epoch_waiting() + atoll__hazard_waiting();
     stats->readers_behind = atoll__epoch_behind();
     stats->fences_asymmetric = atoll__fence_asymmetric() ? 1 : 0;
-    stats->wakes = atomic_load_explicit(&atoll__wakes, memory_order_relaxed);
-    stats->events = atomic_load_explicit(&atoll__events, memory_order_relaxed);
-    stats->logs_lost = atomic_load_explicit(&atoll__logs_lost, memory_order_relaxed);
+    stats->wakes = atoll__count_sum(ATOLL__COUNT_WAKES);
+    stats->events = atoll__count_sum(ATOLL__COUNT_EVENTS);
+    stats->logs_lost = atoll__count_sum(ATOLL__COUNT_LOGS_LOST);
     return ATOLL_OK;
 }

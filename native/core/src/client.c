@@ -17,9 +17,6 @@ _Static_assert(ATOLL__CLIENTS_MAX == 256, "a client number is generation << 8 | 
 static atoll__client_t *clients;
 static pthread_mutex_t clients_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t openers; /* numbers given to threads; lock */
-/* What reclaimed clients counted. */
-static _Atomic uint64_t gone_inline;
-static _Atomic uint64_t gone_refused;
 
 atoll_status_t atoll__clients_open(void) {
     if (clients != NULL) return ATOLL_OK;
@@ -45,8 +42,6 @@ static void client_reset(atoll__client_t *client, atoll__thread_t *thread) {
     atomic_store(&client->armed, 1);
     atomic_store(&client->wake_lost, 0);
     atomic_store(&client->calls, 0);
-    atomic_store(&client->calls_inline, 0);
-    atomic_store(&client->calls_refused, 0);
     atoll__queue_init(&client->queue);
     atomic_store(&client->logs_free.head, 0);
     for (uint32_t i = ATOLL__LOGS_MAX; i-- > 0;)
@@ -251,10 +246,9 @@ static bool client_reclaim(atoll__client_t *client) {
     atomic_store(&client->number, 0);
     atoll__blobs_drop(number);
     atoll__arena_sweep(number);
-    atomic_fetch_add(&gone_inline, atomic_load(&client->calls_inline));
-    atomic_fetch_add(&gone_refused, atomic_load(&client->calls_refused));
-    atomic_store(&client->calls_inline, 0);
-    atomic_store(&client->calls_refused, 0);
+    /* A mark belongs to one life: the mail about it may be read in the next one. */
+    client->opener = 0;
+    atomic_store(&client->orphaned, 0);
     atomic_store(&client->state, ATOLL__CLIENT_FREE);
     return true;
 }
@@ -271,16 +265,12 @@ uint32_t atoll__clients_reclaim(void) {
 }
 
 void atoll__clients_stats(atoll_stats_t *stats) {
-    /* So that what a client counted is not seen twice while it is taken apart. */
+    /* No client comes or goes meanwhile. */
     (void)pthread_mutex_lock(&clients_lock);
-    stats->calls_inline = atomic_load(&gone_inline);
-    stats->calls_refused = atomic_load(&gone_refused);
     for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) {
         atoll__client_t *client = &clients[i];
         if (atomic_load(&client->state) == ATOLL__CLIENT_FREE) continue;
         stats->clients++;
-        stats->calls_inline += atomic_load_explicit(&client->calls_inline, memory_order_relaxed);
-        stats->calls_refused += atomic_load_explicit(&client->calls_refused, memory_order_relaxed);
         stats->calls_in_flight += atomic_load_explicit(&client->calls, memory_order_relaxed);
     }
     (void)pthread_mutex_unlock(&clients_lock);

@@ -5,9 +5,6 @@
 
 #include "internal.h"
 
-_Atomic uint64_t atoll__events;
-_Atomic uint64_t atoll__logs_lost;
-
 void atoll__queue_init(atoll__queue_t *queue) {
     atomic_store_explicit(&queue->stub.next, NULL, memory_order_relaxed);
     atomic_store_explicit(&queue->head, &queue->stub, memory_order_relaxed);
@@ -57,7 +54,7 @@ static void wake_if_armed(atoll__client_t *client) {
 
 void atoll__event_push(atoll__client_t *client, atoll__node_t *node) {
     atoll__call_retain(node->call);
-    atomic_fetch_add_explicit(&atoll__events, 1, memory_order_relaxed);
+    atoll__count_add(ATOLL__COUNT_EVENTS, 1);
     atoll__queue_push(&client->queue, node);
     wake_if_armed(client);
 }
@@ -73,7 +70,7 @@ void atoll__event_log(atoll__call_t *call, uint32_t flags, const uint8_t *bytes,
     }
     if (slot == 0) {
         atomic_fetch_add_explicit(&call->logs_lost, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&atoll__logs_lost, 1, memory_order_relaxed);
+        atoll__count_add(ATOLL__COUNT_LOGS_LOST, 1);
         return;
     }
     atoll_frame_t frame = {
@@ -93,7 +90,7 @@ void atoll__event_log(atoll__call_t *call, uint32_t flags, const uint8_t *bytes,
         .flags = frame.flags,
         .lost = atomic_exchange_explicit(&call->logs_lost, 0, memory_order_relaxed),
     };
-    atomic_fetch_add_explicit(&atoll__events, 1, memory_order_relaxed);
+    atoll__count_add(ATOLL__COUNT_EVENTS, 1);
     atoll__queue_push(&client->queue, node);
     wake_if_armed(client);
 }

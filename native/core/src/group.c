@@ -37,7 +37,6 @@ static _Atomic uint64_t *limits_words;
 static uint32_t groups_used; /* table_lock */
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic uint32_t queued_now;
-static _Atomic uint64_t queued_ever;
 
 static uint32_t running_of(uint64_t word) {
     return (uint32_t)word & COUNT_MASK;
@@ -227,7 +226,7 @@ atoll_status_t atoll__group_enter(
         atoll__call_count(call);
         (void)atoll__call_move(call, call->ticket, 1u << ATOLL__INLINE, ATOLL__QUEUED);
         link_last(group, call);
-        atomic_fetch_add_explicit(&queued_ever, 1, memory_order_relaxed);
+        atoll__count_add(ATOLL__COUNT_QUEUED, 1);
         atomic_fetch_add_explicit(&queued_now, 1, memory_order_seq_cst);
     }
     (void)pthread_mutex_unlock(&group->lock);
@@ -346,8 +345,4 @@ void atoll__groups_clear(void) {
 
 uint32_t atoll__groups_queued(void) {
     return atomic_load_explicit(&queued_now, memory_order_seq_cst);
-}
-
-uint64_t atoll__groups_queued_ever(void) {
-    return atomic_load_explicit(&queued_ever, memory_order_relaxed);
 }

@@ -137,9 +137,6 @@ struct atoll__client {
     uint8_t nonce[ATOLL_NONCE_BYTES];
     uint8_t nonce_got[ATOLL_NONCE_BYTES];
     char path[128];
-    /* Written by the client's thread only. */
-    _Atomic uint64_t calls_inline;
-    _Atomic uint64_t calls_refused;
     atoll__queue_t queue;
     atoll__stack_t logs_free;
     _Atomic uint32_t log_links[ATOLL__LOGS_MAX];
@@ -227,7 +224,6 @@ bool atoll__group_withdraw(atoll__call_t *call);
 void atoll__groups_expire(uint64_t now_ns);
 void atoll__groups_clear(void);
 uint32_t atoll__groups_queued(void);
-uint64_t atoll__groups_queued_ever(void);
 
 /* ---- plugin.c ----------------------------------------------------------------------------- */
 
@@ -366,7 +362,6 @@ void atoll__call_finish(
 void atoll__calls_cancel(uint32_t client);
 /* Ends what engines that are closed did not answer. */
 void atoll__calls_abandon(void);
-uint64_t atoll__calls_migrated(void);
 
 atoll_status_t atoll__host_migrate(void *handle);
 void atoll__host_reply(
@@ -384,6 +379,23 @@ atoll_status_t atoll__host_event(
     void *handle, uint32_t kind, uint32_t flags, const uint8_t *bytes, uint32_t length);
 void atoll__host_chunk_free(void *handle, uint32_t chunk);
 
+/* ---- counter.c ---------------------------------------------------------------------------- */
+
+/* What atoll_stats tells since the library was loaded. */
+typedef enum atoll__count {
+    ATOLL__COUNT_INLINE = 0, /* calls that ended inside atoll_submit */
+    ATOLL__COUNT_MIGRATED = 1,
+    ATOLL__COUNT_QUEUED = 2,
+    ATOLL__COUNT_REFUSED = 3,
+    ATOLL__COUNT_EVENTS = 4,
+    ATOLL__COUNT_WAKES = 5,
+    ATOLL__COUNT_LOGS_LOST = 6
+} atoll__count_t;
+
+_Static_assert(ATOLL__COUNT_LOGS_LOST < ATOLL__SHARD_COUNTS, "a shard is one line");
+
+void atoll__count_add(atoll__count_t count, uint64_t more);
+uint64_t atoll__count_sum(atoll__count_t count);
 /* ---- warden.c, library.c, thread.c, error.c ------------------------------------------------- */
 
 atoll_status_t atoll__warden_start(void);
@@ -411,6 +423,7 @@ typedef struct atoll__thread {
     struct atoll__reader *reader;   /* epoch.c: NULL before the first pin */
     struct atoll__hazard *hazards;  /* hazard.c: records that are not in use */
     struct atoll__retired *retired; /* hazard.c: not scanned yet */
+    uint32_t shard;    /* counter.c */
     const char *fixed; /* set: the message, else buffer */
     char buffer[512];
 } atoll__thread_t;
@@ -424,14 +437,14 @@ static inline atoll__thread_t *atoll__thread(void) {
     return thread != NULL ? thread : atoll__thread_make();
 }
 
+/* For thread.c: a thread's shard of the counters. */
+void atoll__count_join(atoll__thread_t *thread);
+void atoll__count_leave(const atoll__thread_t *thread);
+
 /* Keeps a message for atoll_error_text and returns the status. */
 atoll_status_t atoll__fail(atoll_status_t status, const char *fixed);
 __attribute__((format(printf, 2, 3))) atoll_status_t atoll__failf(
     atoll_status_t status, const char *format, ...);
 uint32_t atoll__error_text(uint8_t *text, uint32_t capacity);
-
-extern _Atomic uint64_t atoll__wakes;
-extern _Atomic uint64_t atoll__events;
-extern _Atomic uint64_t atoll__logs_lost;
 
 #endif

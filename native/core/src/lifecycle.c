@@ -4,12 +4,6 @@
  * counted or how their tickets are made. */
 #include "internal.h"
 
-static _Atomic uint64_t migrated;
-
-uint64_t atoll__calls_migrated(void) {
-    return atomic_load_explicit(&migrated, memory_order_relaxed);
-}
-
 static uint32_t elapsed_us(uint64_t since_ns) {
     uint64_t us = (atoll__prim_now_ns() - since_ns) / 1000u;
     return us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
@@ -180,7 +174,7 @@ void atoll__host_reply(
     }
     uint32_t mask = 1u << ATOLL__STARTING | 1u << ATOLL__RUNNING;
     if (atoll__call_move(call, ticket, mask, ATOLL__DONE) == ATOLL__FREE) return;
-    atomic_fetch_add_explicit(&migrated, 1, memory_order_relaxed);
+    atoll__count_add(ATOLL__COUNT_MIGRATED, 1);
     atoll__call_finish(call, ATOLL__DONE, status, flags, bytes, length);
 }
 

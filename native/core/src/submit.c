@@ -65,12 +65,6 @@ static atoll_status_t area_pending(atoll__client_t *client, uint32_t ticket) {
     return ATOLL_PENDING;
 }
 
-/* Only the client's thread writes its counters: no locked instruction is needed. */
-static void count_up(_Atomic uint64_t *counter) {
-    uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
-    atomic_store_explicit(counter, value + 1, memory_order_relaxed);
-}
-
 static atoll_status_t call_refuse(
     atoll__client_t *client, uint32_t slot, atoll__call_t *call, atoll_status_t status) {
     if (call != NULL) atoll__call_unuse(call);
@@ -80,7 +74,7 @@ static atoll_status_t call_refuse(
     if (status == ATOLL_NOT_FOUND)
         return atoll__fail(status, "Cannot submit: no such target or engine, or a stale one");
     if (status != ATOLL_OVERLOADED) return status;
-    count_up(&client->calls_refused);
+    atoll__count_add(ATOLL__COUNT_REFUSED, 1);
     return atoll__fail(status, "Cannot submit: as many calls as allowed are running and waiting");
 }
 
@@ -117,7 +111,7 @@ atoll_status_t atoll__call_submit(atoll__client_t *client, uint32_t slot) {
         atoll__call_unuse(call);
         return area_pending(client, ticket);
     }
-    count_up(&client->calls_inline);
+    atoll__count_add(ATOLL__COUNT_INLINE, 1);
     atoll_event_t event = call->ended;
     if (!atoll__slot_move(number, event.slot, ATOLL__HOLD_LIBRARY, ATOLL__HOLD_CLIENT))
         assert(false);

@@ -22,6 +22,7 @@ static void thread_ended(void *argument) {
     if (thread->opens > 0) atoll__library_abandon(thread->opens);
     atoll__epoch_leave(thread->reader);
     atoll__hazard_leave(thread);
+    atoll__count_leave(thread);
     free(thread);
 }
 
@@ -32,6 +33,7 @@ static void thread_key_make(void) {
 atoll__thread_t *atoll__thread_make(void) {
     atoll__thread_t *thread = calloc(1, sizeof *thread);
     if (thread == NULL) return NULL;
+    atoll__count_join(thread);
     (void)pthread_once(&thread_once, thread_key_make);
     (void)pthread_setspecific(thread_key, thread);
     atoll__thread_state = thread;

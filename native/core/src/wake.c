@@ -13,7 +13,6 @@
 #include "hazard.h"
 #include "internal.h"
 
-_Atomic uint64_t atoll__wakes;
 
 typedef struct wake {
     atoll__retired_t retired;
@@ -27,7 +26,7 @@ static void wake_release(atoll__retired_t *retired) {
 }
 
 static void wake_write(const wake_t *wake) {
-    atomic_fetch_add_explicit(&atoll__wakes, 1, memory_order_relaxed);
+    atoll__count_add(ATOLL__COUNT_WAKES, 1);
     atoll__prim_wake(wake->descriptor);
 }
 
