@@ -205,9 +205,14 @@ void atoll__clients_orphan(uint64_t opener) {
         if (clients[i].opener != opener) continue;
         clients[i].opener = 0;
         atomic_store(&clients[i].orphaned, 1);
+        atoll__mailbox_post(ATOLL__MAIL_ORPHAN, i);
     }
     (void)pthread_mutex_unlock(&clients_lock);
-    atoll__warden_poke();
+}
+
+void atoll__client_kill_orphan(uint32_t index) {
+    /* Only atoll__clients_reclaim takes the mark away, on this thread. */
+    if (atomic_load(&clients[index].orphaned) != 0) (void)atoll__client_kill(&clients[index]);
 }
 
 /* True when no thread is inside the dead client and none can enter any more. Needs the lock. */

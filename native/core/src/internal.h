@@ -156,8 +156,10 @@ uint32_t atoll__clients_reclaim(void);
 void atoll__clients_kill_all(void);
 /* Shuts dead clients against threads that would enter; returns in how many a thread still is. */
 uint32_t atoll__clients_occupied(void);
-/* The thread of that number has ended: what it opened is killed by the warden. */
+/* The thread of that number has ended: what it opened is marked, and killed by the warden. */
 void atoll__clients_orphan(uint64_t opener);
+/* Kills the client of that index if it is marked. */
+void atoll__client_kill_orphan(uint32_t index);
 atoll__client_t *atoll__client_at(uint32_t index);
 void atoll__clients_stats(atoll_stats_t *stats);
 
@@ -318,7 +320,7 @@ struct atoll__call {
     _Atomic uint32_t out_window; /* chunks written and not acknowledged */
     _Atomic uint32_t out_number;
     _Atomic uint32_t out_head_sent;
-    _Atomic uint32_t out_starved; /* an event found no slot: call_credit is owed */
+    _Atomic uint32_t out_starved; /* an event found no slot: call_credit is owed, a mail says so */
     uint32_t out_reaped; /* client's thread */
     uint32_t out_acked;  /* client's thread */
     atoll__node_t reply_node;
@@ -372,9 +374,9 @@ atoll_status_t atoll__stream_credit(atoll__client_t *client, uint32_t ticket, ui
 void atoll__stream_deliver(atoll__call_t *call);
 void atoll__stream_reset(atoll__call_t *call);
 void atoll__stream_release(atoll__call_t *call);
-/* Owed call_credit of calls that found no slot. */
+/* Gives the owed call_credit to the call of that ticket, if it still is owed; or to all. */
+void atoll__stream_retry(uint32_t ticket);
 void atoll__streams_retry(void);
-uint32_t atoll__streams_starved(void);
 atoll_status_t atoll__host_event(
     void *handle, uint32_t kind, uint32_t flags, const uint8_t *bytes, uint32_t length);
 void atoll__host_chunk_free(void *handle, uint32_t chunk);
@@ -396,10 +398,29 @@ _Static_assert(ATOLL__COUNT_LOGS_LOST < ATOLL__SHARD_COUNTS, "a shard is one lin
 
 void atoll__count_add(atoll__count_t count, uint64_t more);
 uint64_t atoll__count_sum(atoll__count_t count);
+
+/* ---- mailbox.c ---------------------------------------------------------------------------- */
+
+/* What the warden is asked to look at. */
+typedef enum atoll__mail {
+    ATOLL__MAIL_STARVED = 1, /* number: ticket of a call with out_starved */
+    ATOLL__MAIL_ORPHAN = 2   /* number: index of a client with orphaned */
+} atoll__mail_t;
+
+atoll_status_t atoll__mailbox_open(void);
+/* The thing is marked. Never waits, never fails. */
+void atoll__mailbox_post(atoll__mail_t mail, uint32_t number);
+bool atoll__mailbox_waiting(void);
+/* Reads what waits. False: some mails were lost, everything that may be marked must be looked at. */
+bool atoll__mailbox_drain(void (*read)(atoll__mail_t mail, uint32_t number));
+
 /* ---- warden.c, library.c, thread.c, error.c ------------------------------------------------- */
 
 atoll_status_t atoll__warden_start(void);
+/* Joins the warden; mails that are left are read by the caller. */
 void atoll__warden_stop(void);
+/* Reads the mailbox and does what the mails ask for. */
+void atoll__warden_read(void);
 /* There is something new to watch. */
 void atoll__warden_poke(void);
 /* A call was queued or starved: the warden must look again without being poked each time. */

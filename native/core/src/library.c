@@ -116,6 +116,7 @@ static atoll_status_t configure(const config_t *config) {
     if (status == ATOLL_OK) status = atoll__clients_open();
     if (status == ATOLL_OK) status = atoll__router_open();
     if (status == ATOLL_OK) status = atoll__groups_open();
+    if (status == ATOLL_OK) status = atoll__mailbox_open();
     library.configured = status == ATOLL_OK;
     return status;
 }
@@ -179,6 +180,8 @@ static void stop(void) {
     atoll__calls_cancel(0);
     atoll__engines_close();
     atoll__calls_abandon();
+    /* What was posted last: the next one to open starts with an empty box. */
+    atoll__warden_read();
     while (atoll__clients_reclaim() > 0) atoll__prim_pause();
     atoll__plugins_clear();
     atoll__router_clear();

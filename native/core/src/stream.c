@@ -4,8 +4,6 @@
  * waits in its group are kept and handed over, in order, once the engine has the call. */
 #include "internal.h"
 
-static _Atomic uint32_t starved;
-
 void atoll__stream_reset(atoll__call_t *call) {
     _Atomic uint32_t *zero[] = {
         &call->in_window,  &call->in_delivering, &call->credit_pending, &call->out_window,
@@ -60,7 +58,6 @@ void atoll__stream_release(atoll__call_t *call) {
         uint32_t slot = atomic_load_explicit(&call->in_held[i], memory_order_relaxed);
         if (slot != 0) (void)atoll__slot_free(call->client_number, slot, ATOLL__HOLD_LIBRARY);
     }
-    if (atomic_load(&call->out_starved) != 0) atomic_fetch_sub(&starved, 1);
 }
 
 /* ---- request ---- */
@@ -242,8 +239,8 @@ static atoll_status_t out_push(
         call->client_number, ATOLL_FRAME_BYTES + length, ATOLL__HOLD_LIBRARY);
     if (slot == 0) {
         /* The warden makes the engine try again. */
-        if (atomic_exchange(&call->out_starved, 1) == 0) atomic_fetch_add(&starved, 1);
-        atoll__warden_tick();
+        if (atomic_exchange(&call->out_starved, 1) == 0)
+            atoll__mailbox_post(ATOLL__MAIL_STARVED, call->ticket);
         return ATOLL_WOULD_BLOCK;
     }
     atoll_frame_t frame = {
@@ -312,15 +309,16 @@ atoll_status_t atoll__host_event(
 
 static void retry(atoll__call_t *call) {
     if (call->request.kind != ATOLL_KIND_HTTP) return;
-    if (atomic_exchange(&call->out_starved, 0) == 0) return;
-    atomic_fetch_sub(&starved, 1);
-    credit_engine(call, 1);
+    if (atomic_exchange(&call->out_starved, 0) != 0) credit_engine(call, 1);
+}
+
+void atoll__stream_retry(uint32_t ticket) {
+    atoll__call_t *call = atoll__call_acquire(ticket);
+    if (call == NULL) return;
+    retry(call);
+    atoll__call_release(call);
 }
 
 void atoll__streams_retry(void) {
-    if (atoll__streams_starved() > 0) atoll__calls_each(0, retry);
-}
-
-uint32_t atoll__streams_starved(void) {
-    return atomic_load(&starved);
+    atoll__calls_each(0, retry);
 }

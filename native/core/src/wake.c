@@ -13,7 +13,6 @@
 #include "hazard.h"
 #include "internal.h"
 
-
 typedef struct wake {
     atoll__retired_t retired;
     int descriptor;

@@ -1,7 +1,8 @@
 /* The warden: the library's one thread.
  *
- * Owns: when dead clients are noticed and taken apart, when waiting calls expire, when starved
- * streams try again, when what was retired is released though nothing more is. Must not know how any of these is done. It sleeps without a limit while there
+ * Owns: when dead clients are noticed and taken apart, when waiting calls expire, when its mail is
+ * read, when what was retired is released though nothing more is. Must not know how any of these is
+ * done. It sleeps without a limit while there
  * is nothing of the kind, and ticks while there is. */
 #include <errno.h>
 #include <string.h>
@@ -30,11 +31,28 @@ void atoll__warden_tick(void) {
 }
 
 static bool has_work(void) {
-    return atoll__groups_queued() > 0 || atoll__streams_starved() > 0 ||
+    return atoll__groups_queued() > 0 || atoll__mailbox_waiting() ||
            atoll__epoch_waiting() > 0 || atoll__hazard_waiting() > 0;
 }
 
-/* Kills clients whose thread has ended; waits for hang-ups and kills who hung up. */
+static void read_mail(atoll__mail_t mail, uint32_t number) {
+    switch (mail) {
+    case ATOLL__MAIL_STARVED:
+        atoll__stream_retry(number);
+        break;
+    case ATOLL__MAIL_ORPHAN:
+        atoll__client_kill_orphan(number);
+        break;
+    }
+}
+
+void atoll__warden_read(void) {
+    if (atoll__mailbox_drain(read_mail)) return;
+    atoll__streams_retry();
+    for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) atoll__client_kill_orphan(i);
+}
+
+/* Waits for hang-ups and kills who hung up. */
 static void watch(int timeout_ms) {
     int descriptors[ATOLL__CLIENTS_MAX + 1];
     bool hung_up[ATOLL__CLIENTS_MAX + 1];
@@ -44,11 +62,6 @@ static void watch(int timeout_ms) {
     for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) {
         atoll__client_t *client = atoll__client_at(i);
         if (atomic_load(&client->state) != ATOLL__CLIENT_OPEN) continue;
-        if (atomic_load(&client->orphaned) != 0) {
-            (void)atoll__client_kill(client);
-            timeout_ms = 0;
-            continue;
-        }
         int socket = atoll__wake_descriptor(client);
         if (socket < 0) continue;
         descriptors[count] = socket;
@@ -64,9 +77,9 @@ static void watch(int timeout_ms) {
 static void warden_main(void) {
     uint32_t idle = 0;
     while (atomic_load(&warden.stopping) == 0) {
+        atoll__warden_read();
         uint32_t held = atoll__clients_reclaim();
         atoll__groups_expire(atoll__prim_now_ns());
-        atoll__streams_retry();
         atoll__epoch_collect();
         atoll__hazard_scan();
         bool busy = held > 0 || has_work();
