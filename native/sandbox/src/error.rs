@@ -115,6 +115,18 @@ impl Outcome {
         Outcome::json(ATOLL_INVALID_ARGUMENT, &Value::Object(fields))
     }
 
+    /// Whatever wasmtime reported for a call of a `wasi:http` handler. It has no result: what was too
+    /// much to copy can only be what the guest handed to the host.
+    pub fn from_handler(error: &Error, limits: &Limits) -> Outcome {
+        match exceeded(error) {
+            Some(LimitKind::Output) if is_copying(error) => Outcome::limit(&LimitExceeded {
+                kind: LimitKind::Fields,
+                value: limits.value(LimitKind::Fields),
+            }),
+            _ => Outcome::from_wasmtime(error, limits),
+        }
+    }
+
     /// Whatever wasmtime reported for a call.
     pub fn from_wasmtime(error: &Error, limits: &Limits) -> Outcome {
         if let Some(kind) = exceeded(error) {
@@ -145,6 +157,14 @@ impl Outcome {
     }
 }
 
+/// Whether more was to be copied between guest and host than is allowed.
+fn is_copying(error: &Error) -> bool {
+    error
+        .root_cause()
+        .to_string()
+        .contains("fuel allocated for hostcalls has been exhausted")
+}
+
 /// Which limit an error stands for, if it is one.
 fn exceeded(error: &Error) -> Option<LimitKind> {
     if let Some(limit) = error.downcast_ref::<LimitExceeded>() {
@@ -161,7 +181,7 @@ fn exceeded(error: &Error) -> Option<LimitKind> {
     }
     // wasmtime has no types for these; the tests fail when its words change.
     let text = error.root_cause().to_string();
-    if text.contains("fuel allocated for hostcalls has been exhausted") {
+    if is_copying(error) {
         Some(LimitKind::Output)
     } else if text.contains("resource table has no free keys")
         || text.contains("store handle limit exceeded")
