@@ -46,8 +46,10 @@ const SMALL_CHUNK = 4096 - FRAME_BYTES;
 export interface SubmitOptions {
   /** Time left in microseconds; 0 or absent: the target's own. */
   readonly budgetUs?: number | undefined;
-  /** Asks for the end of the call. */
+  /** Asks for the end of the call; read only when the call does not end inline. */
   readonly signal?: AbortSignal | undefined;
+  /** Whether it has been asked for already; absent: the signal tells. */
+  readonly aborted?: boolean | undefined;
   /** Never run inline. */
   readonly detached?: boolean | undefined;
   /** Who gets the guest's log lines: a number from `addLog`. */
@@ -282,7 +284,7 @@ export class NativeClient implements ChunkSender {
   /** A slot to write a call's payload into; refuses what cannot be sent. */
   #slotFor(payloadBytes: number, options: SubmitOptions): Slot {
     if (this.#closed) throw new NativeError(STATUS.CLOSED, "The engine is closed");
-    if (options.signal?.aborted) {
+    if (options.aborted ?? options.signal?.aborted) {
       throw new NativeError(STATUS.CANCELLED, "The call was cancelled before it began");
     }
     if (payloadBytes > this.payloadBytesMax) {

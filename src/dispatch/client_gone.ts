@@ -1,9 +1,11 @@
 /**
  * The cancellation of a call whose client goes away.
  *
- * Owns: when a signal is made, the error of a body that ends too early. Must not know HTTP. The signal of a request costs more than a short
- * call (Deno makes an exception with its stack for each that was looked at), so it is looked at
- * only for calls that did not end at once; until then an engine gets one of its own.
+ * Owns: when a signal is made, the error of a body that ends too early. Must not know HTTP.
+ *
+ * The signal of a request costs more than a short call (Deno makes an exception with its stack for
+ * each that was looked at), so it is looked at only for calls that did not end at once; until then
+ * an engine that asks gets one of its own.
  */
 import { AtollError } from "../core/errors.ts";
 import type { CallOptions } from "../sandbox/sandbox.ts";
@@ -19,6 +21,10 @@ export function brokenOff(cause: unknown): AtollError {
 /** Options of a call that may be cancelled from outside while it runs. */
 export class ClientGone implements CallOptions {
   #controller: AbortController | null = null;
+
+  get aborted(): boolean {
+    return this.#controller?.signal.aborted === true;
+  }
 
   /** Made when it is read for the first time. */
   get signal(): AbortSignal {

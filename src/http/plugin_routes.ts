@@ -30,6 +30,8 @@ const NOT_FORWARDED: ReadonlySet<string> = new Set([
   "x-forwarded-prefix",
 ]);
 
+const NO_FIELDS: ReadonlySet<string> = new Set();
+
 /** Statuses that have no body (Fetch, "null body status"). */
 const NULL_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
 
@@ -95,16 +97,14 @@ export function toResponse(response: SandboxResponse, method: string): Response 
     void discard(response.body);
     throw new AtollError("trap", `The guest answered with status ${status}, which is not final`);
   }
-  const headers = new Headers();
   // The length of a whole body is known here better than to the guest.
   const whole = response.body instanceof Uint8Array && method !== "HEAD";
   const named = connectionFields(
     response.fields.filter(([name]) => name === "connection").map(([, value]) => value),
   );
-  for (const [name, value] of response.fields) {
-    if (NOT_FORWARDED.has(name) || named.has(name)) continue;
-    if (!(whole && name === "content-length")) headers.append(name, value);
-  }
+  const headers = response.fields.filter(([name]) =>
+    !NOT_FORWARDED.has(name) && !named.has(name) && !(whole && name === "content-length")
+  ) as [string, string][];
   if (method === "HEAD" || NULL_BODY.has(status)) {
     void discard(response.body);
     return new Response(null, { status, headers });
@@ -124,6 +124,7 @@ function forwarded(headers: Headers): [string, string][] {
 
 /** Fields that `Connection` names are of this connection too. */
 function connectionFields(values: readonly string[]): ReadonlySet<string> {
+  if (values.length === 0) return NO_FIELDS;
   return new Set(
     values.flatMap((value) => value.split(",")).map((one) => one.trim().toLowerCase()),
   );

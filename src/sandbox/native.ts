@@ -213,11 +213,11 @@ class WasmtimeComponent implements LoadedComponent {
 
   #options(options: CallOptions | undefined): SubmitOptions {
     if (options === undefined) return this.#plain;
-    const { budgetMs, signal } = options;
+    const { budgetMs } = options;
     if (budgetMs !== undefined && budgetMs <= 0) {
       throw new AtollError("deadline", "The call has no time left", { plugin: this.#id });
     }
-    return { owner: this.#owner, signal, budgetUs: budgetMs && toMicroseconds(budgetMs) };
+    return new Submission(this.#owner, budgetMs && toMicroseconds(budgetMs), options);
   }
 
   async #later<T, R>(reply: Promise<T>, finish: (reply: T) => R): Promise<R> {
@@ -242,6 +242,23 @@ class WasmtimeComponent implements LoadedComponent {
     if (reply.body) return { status, fields, body: reply.body };
     const body = bodyOffset < reply.first.length ? reply.first.subarray(bodyOffset) : null;
     return { status, fields, body };
+  }
+}
+
+/** A caller's options for the library. */
+class Submission implements SubmitOptions {
+  readonly #call: CallOptions;
+
+  constructor(readonly owner: number, readonly budgetUs: number | undefined, call: CallOptions) {
+    this.#call = call;
+  }
+
+  get aborted(): boolean {
+    return this.#call.aborted ?? this.#call.signal?.aborted === true;
+  }
+
+  get signal(): AbortSignal | undefined {
+    return this.#call.signal;
   }
 }
 

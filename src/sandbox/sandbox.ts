@@ -49,6 +49,11 @@ export interface CallOptions {
   readonly budgetMs?: number;
   /** Ends the call with `cancelled`. */
   readonly signal?: AbortSignal;
+  /**
+   * Whether it is aborted already; given where asking for the signal would make one. An engine asks
+   * for the signal only when a call does not end at once.
+   */
+  readonly aborted?: boolean;
 }
 
 /** Header fields in order, names in lower case, repeated names allowed. */

@@ -110,7 +110,9 @@ for (const engine of ENGINES) {
   check("HTTP: an argument that is larger than any limit is not even copied", async () => {
     const hostile = await bench.load("hostile-http", { ...PATIENT, outputBytes: 1_000 });
     const large = request("/big-header?n=4194304");
-    assert.equal((await failure("limit", () => hostile.handle(large))).data.limit, "output");
+    // What may be copied follows the output on one engine and the fields on the other.
+    const { limit } = (await failure("limit", () => hostile.handle(large))).data;
+    assert.equal(limit, hostile.engine === "native" ? "fields" : "output");
     assert.equal(await textOf(await hostile.handle(request("/ok"))), "ok");
     await hostile.unload();
   });
