@@ -76,3 +76,9 @@ __attribute__((constructor)) void atoll__crc32c_choose(void) {
     }
     atoll__crc32c_chosen = *variant;
 }
+
+uint32_t atoll__crc32c_header_copied(const atoll_frame_t *header) {
+    atoll_frame_t copy = *header;
+    copy.crc32c = 0;
+    return atoll__crc32c(0, &copy, sizeof copy);
+}

@@ -66,18 +66,21 @@ static inline uint64_t atoll__crc32c_step(uint64_t crc, uint64_t word) {
 #endif
 
 _Static_assert(ATOLL_FRAME_BYTES == 32, "four steps");
-_Static_assert(offsetof(atoll_frame_t, crc32c) == 28, "the upper half of the last word");
+_Static_assert(offsetof(atoll_frame_t, payload_length) == 24, "the lower half of the last word");
+_Static_assert(offsetof(atoll_frame_t, crc32c) == 28, "its upper half");
+
+/* The header's checksum by the chosen variant. */
+uint32_t atoll__crc32c_header_copied(const atoll_frame_t *header);
 
 /* The checksum of a frame's header with its own field as zero: four instructions behind one branch,
- * because each frame pays it. Wide vectors would have to be woken for it. */
+ * because each checked frame pays it. */
 static inline uint32_t atoll__crc32c_header(const atoll_frame_t *header) {
+    if (!atoll__crc32c_chosen.instruction) return atoll__crc32c_header_copied(header);
     const uint8_t *at = (const uint8_t *)header;
-    uint64_t words[4];
-    for (size_t i = 0; i < 4; i++) words[i] = atoll__crc32c_word_at(at + 8 * i);
-    words[3] &= UINT32_MAX;
-    if (!atoll__crc32c_chosen.instruction) return atoll__crc32c(0, words, sizeof words);
-    uint64_t crc = UINT32_MAX;
-    for (size_t i = 0; i < 4; i++) crc = atoll__crc32c_step(crc, words[i]);
+    uint64_t crc = atoll__crc32c_step(UINT32_MAX, atoll__crc32c_word_at(at));
+    crc = atoll__crc32c_step(crc, atoll__crc32c_word_at(at + 8));
+    crc = atoll__crc32c_step(crc, atoll__crc32c_word_at(at + 16));
+    crc = atoll__crc32c_step(crc, header->payload_length);
     return ~(uint32_t)crc;
 }
 
