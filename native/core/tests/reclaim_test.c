@@ -1,122 +1,10 @@
-/* Fences, hazard pointers, epochs, read-copy-update cells, shared buffers: torture, stalled readers,
- * threads that end. Every test runs three times: with the cheap fence, with ATOLL_FENCES=full, and
- * where the kernel refuses membarrier. */
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <pthread.h>
-#include <sched.h>
+/* Hazard pointers, epochs, read-copy-update cells: torture, stalled readers, threads that end. */
 #include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include "buffer.h"
 #include "epoch.h"
 #include "harness.h"
 #include "hazard.h"
 #include "rcu.h"
-
-/* ---- the three ways to run ---- */
-
-/* Refuses membarrier to this process, as a container's filter may. */
-__attribute__((constructor)) static void refuse_membarrier(void) {
-    if (getenv("ATOLL_TEST_REFUSE") == NULL) return;
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {.len = 4, .filter = code};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        abort();
-}
-
-/* Runs this file's tests in a process of its own and passes their failure on. */
-static void run_again(const char *environment) {
-    char self[512] = {0};
-    CHECK(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
-    char command[1400];
-    (void)snprintf(
-        command, sizeof command, "env %s ATOLL_TEST_FULL=1 '%s' '%s' reclaim:", environment, self,
-        test_folder());
-    FILE *pipe = popen(command, "r");
-    CHECK(pipe != NULL);
-    char line[256];
-    int passed = 0;
-    int failed = -1;
-    while (fgets(line, sizeof line, pipe) != NULL) {
-        if (strncmp(line, "ok ", 3) != 0) printf("# %s", line);
-        (void)sscanf(line, "%d passed, %d failed", &passed, &failed);
-    }
-    CHECK_EQUAL(pclose(pipe), 0);
-    CHECK_EQUAL(failed, 0);
-    CHECK(passed >= 10);
-}
-
-TEST(fences_full, "fences: with ATOLL_FENCES=full everything holds with full fences") {
-    run_again("ATOLL_FENCES=full");
-}
-
-TEST(fences_refused, "fences: where membarrier is refused everything holds with full fences") {
-    run_again("ATOLL_TEST_REFUSE=1");
-}
-
-TEST(fences_chosen, "reclaim: the fences are those that this process can have") {
-    atoll__fence_open();
-    bool can = atoll__prim_barrier_register() && getenv("ATOLL_FENCES") == NULL;
-    CHECK_EQUAL(atoll__fence_asymmetric(), can);
-    if (getenv("ATOLL_TEST_FULL") != NULL) CHECK(!atoll__fence_asymmetric());
-    CHECK(atoll__fence_heavy());
-}
-
-/* ---- a litmus test of the fences ---- */
-
-static struct {
-    _Alignas(128) _Atomic uint32_t round;
-    _Alignas(128) _Atomic uint32_t light;
-    _Alignas(128) _Atomic uint32_t heavy;
-    _Alignas(128) _Atomic uint32_t done;
-    uint32_t seen; /* by the light side; read after done */
-} litmus;
-
-#define LITMUS_ROUNDS 20000u
-
-static void spin_until(_Atomic uint32_t *word, uint32_t value) {
-    for (uint32_t i = 0; atomic_load_explicit(word, memory_order_acquire) != value; i++)
-        if (i % 4096 == 4095) (void)sched_yield();
-}
-
-static void *litmus_light(void *unused) {
-    (void)unused;
-    for (uint32_t round = 1; round <= LITMUS_ROUNDS; round++) {
-        spin_until(&litmus.round, round);
-        atomic_store_explicit(&litmus.light, round, memory_order_relaxed);
-        atoll__fence_light();
-        litmus.seen = atomic_load_explicit(&litmus.heavy, memory_order_relaxed);
-        atomic_store_explicit(&litmus.done, round, memory_order_release);
-    }
-    return NULL;
-}
-
-TEST(fences_litmus, "reclaim: a light and a heavy fence never look past each other") {
-    atoll__fence_open();
-    pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, litmus_light, NULL) == 0);
-    for (uint32_t round = 1; round <= LITMUS_ROUNDS; round++) {
-        atomic_store_explicit(&litmus.round, round, memory_order_release);
-        for (volatile uint32_t delay = round % 512; delay > 0; delay--) {
-        }
-        atomic_store_explicit(&litmus.heavy, round, memory_order_relaxed);
-        CHECK(atoll__fence_heavy());
-        uint32_t seen = atomic_load_explicit(&litmus.light, memory_order_relaxed);
-        spin_until(&litmus.done, round);
-        CHECK(seen == round || litmus.seen == round);
-    }
-    CHECK(pthread_join(thread, NULL) == 0);
-}
 
 /* ---- objects that show when they are read after their release ---- */
 
@@ -509,36 +397,52 @@ TEST(epoch_thread_end, "reclaim: what an ended thread retired is released, and i
     CHECK_EQUAL(atomic_load(&objects_released), 100);
 }
 
-/* ---- buffers ---- */
+/* ---- the end of a read ---- */
 
-static atoll__buffer_t *shared;
+static _Atomic uint32_t read_step;
 
-static void *buffer_holder(void *unused) {
+/* Says that it has read, in a way that orders nothing. */
+static void read_over(void) {
+    atomic_store_explicit(&read_step, 1, memory_order_relaxed);
+    while (atomic_load_explicit(&read_step, memory_order_relaxed) == 1) atoll__prim_pause();
+}
+
+static void *read_by_hazard(void *unused) {
     (void)unused;
-    for (uint32_t i = 0; i < 20000; i++) {
-        atoll__buffer_acquire(shared);
-        CHECK_EQUAL(shared->bytes[i % 1000], 'b');
-        atoll__buffer_release(shared);
-    }
-    /* What main gave this thread. */
-    atoll__buffer_release(shared);
+    atoll__hazard_t *hazard = atoll__hazard_take();
+    object_check((const object_t *)atoll__hazard_protect(hazard, &places[0]));
+    atoll__hazard_reset(hazard);
+    read_over();
+    atoll__hazard_give(hazard);
     return NULL;
 }
 
-TEST(buffer_shared, "reclaim: a shared buffer stays until its last holder has let go") {
-    shared = atoll__buffer_new(1000);
-    CHECK(shared != NULL);
-    CHECK_EQUAL((uintptr_t)shared->bytes % 16, 0);
-    CHECK(atoll__buffer_of(shared->bytes) == shared);
-    memset(shared->bytes, 'b', 1000);
-    pthread_t threads[2];
+static void *read_by_epoch(void *unused) {
+    (void)unused;
+    atoll__pin_t pin = atoll__epoch_pin();
+    object_check(atoll__rcu_read(&cells[0]));
+    atoll__epoch_unpin(pin);
+    read_over();
+    return NULL;
+}
+
+/* The thread checker fails this one when the release does not follow the read, but only comes later. */
+TEST(read_ordered, "reclaim: a release comes after the reads of who has let go, for the memory too") {
+    objects_begin();
     for (uint32_t i = 0; i < 2; i++) {
-        atoll__buffer_acquire(shared);
-        CHECK(pthread_create(&threads[i], NULL, buffer_holder, NULL) == 0);
+        atomic_store(&places[0], &object_new(1)->retired);
+        atoll__rcu_publish(&cells[0], &object_new(1)->retired, object_release);
+        atomic_store(&read_step, 0);
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, i == 0 ? read_by_hazard : read_by_epoch, NULL) == 0);
+        while (atomic_load_explicit(&read_step, memory_order_relaxed) == 0) atoll__prim_pause();
+        atoll__hazard_retire(atomic_exchange(&places[0], NULL), object_release);
+        atoll__rcu_publish(&cells[0], NULL, object_release);
+        atoll__hazard_scan();
+        atoll__epoch_drain();
+        CHECK_EQUAL(atomic_load(&objects_released), 2 * (i + 1));
+        atomic_store_explicit(&read_step, 2, memory_order_relaxed);
+        CHECK(pthread_join(thread, NULL) == 0);
     }
-    for (uint32_t i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
-    CHECK_EQUAL(atomic_load(&shared->holders), 1);
-    CHECK_EQUAL(shared->bytes[999], 'b');
-    atoll__buffer_release(shared);
-    CHECK(atoll__buffer_new(UINT64_MAX) == NULL);
+    objects_end();
 }
