@@ -6,6 +6,7 @@
  * one JSON object a line: `{"case": …, "value": …}`.
  */
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -18,8 +19,10 @@ export interface Place {
   readonly processor?: number;
 }
 
+/** Of this checkout: make judges by age, which says nothing about another one's objects. */
 function folder(): string {
-  const path = join(cacheFolder(), "bench", "native");
+  const checkout = createHash("sha256").update(CHECKOUT).digest("hex").slice(0, 16);
+  const path = join(cacheFolder(), "bench", "native", checkout);
   mkdirSync(path, { recursive: true, mode: 0o700 });
   return path;
 }
