@@ -16,6 +16,7 @@
 pub mod abi;
 mod cache;
 mod call;
+mod census;
 mod component;
 pub mod config;
 mod control;

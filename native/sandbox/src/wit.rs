@@ -7,6 +7,8 @@ use wit_component::WitPrinter;
 use wit_parser::decoding::{DecodedWasm, decode};
 use wit_parser::{FunctionKind, PackageId, Resolve, TypeDefKind, WorldItem, WorldKey};
 
+use crate::census;
+
 /// Largest component that is accepted, in bytes.
 pub const COMPONENT_BYTES_MAX: usize = 128 * 1024 * 1024;
 
@@ -33,6 +35,8 @@ pub struct Description {
 /// Reads a component. The error is a sentence that says what the bytes are instead.
 pub fn describe(bytes: &[u8]) -> Result<Description, String> {
     check_preamble(bytes)?;
+    // First of all: whatever follows writes types or instances out.
+    census::check(bytes).map_err(|e| format!("the component {}", first_line(&e)))?;
     let decoded = decode(bytes)
         .map_err(|e| format!("the component is broken: {}", first_line(&format!("{e:#}"))))?;
     let (resolve, world) = match &decoded {

@@ -347,3 +347,33 @@ fn a_configuration_that_is_broken_is_refused_with_words() {
     );
     assert!(refused(json!({ "workers": 1 })).1.contains("workers"));
 }
+
+/// Says "two of the one before" so many times over.
+fn doubled(levels: usize) -> String {
+    let nested: String = (1..=levels)
+        .map(|level| {
+            let below = level - 1;
+            format!(
+                "(component $c{level} (alias outer 1 $c{below} (component $c))
+                   (instance (instantiate $c)) (instance (instantiate $c)))\n"
+            )
+        })
+        .collect();
+    format!("(component (component $c0) {nested} (instance (instantiate $c{levels})))")
+}
+
+#[test]
+fn a21_a_component_that_doubles_itself_is_refused_before_anything_writes_it_out() {
+    let rig = Rig::new();
+    // Without a limit the first is compiled in a moment, and the second never.
+    for levels in [11, 40] {
+        let bytes = binary(&doubled(levels));
+        assert!(bytes.len() < 5_000);
+        let describe = json!({ "op": "describe", "blob": Rig::blob(&bytes) });
+        for reply in [rig.try_load(&bytes, json!({})), rig.control(&describe)] {
+            assert_eq!(reply.status, ATOLL_COMPONENT, "{}", reply.text());
+            assert!(reply.text().contains("is too large"), "{}", reply.text());
+        }
+    }
+    rig.load(&binary(&doubled(6)), json!({}));
+}
