@@ -21,7 +21,7 @@ use crate::host::{self, Host};
 use crate::instance::Data;
 use crate::limits::Limits;
 use crate::meter::Held;
-use crate::values::Signature;
+use crate::values::{Signature, TypeBudget};
 use crate::wasi;
 use crate::wit::{self, Description, ExportedFunction};
 
@@ -330,6 +330,7 @@ fn functions(
 ) -> Result<Vec<ExportKind>, Outcome> {
     let missing = |name: &str| Outcome::component(format!("the export `{name}` cannot be found"));
     let mut kinds = Vec::with_capacity(description.functions.len());
+    let mut budget = TypeBudget::default();
     for function in &description.functions {
         let name = function.name.as_str();
         let parent = match &function.interface {
@@ -346,7 +347,7 @@ fn functions(
         let ComponentItem::ComponentFunc(ty) = item else {
             return Err(missing(name));
         };
-        kinds.push(match Signature::of(&ty) {
+        kinds.push(match Signature::of(&ty, &mut budget) {
             Ok(signature) => ExportKind::Function(Function {
                 pre: pre.clone(),
                 index,

@@ -27,7 +27,11 @@ use wasmtime::component::Val;
 use wasmtime::component::types::ComponentFunc;
 
 use names::Names;
+pub use shape::TypeBudget;
 use shape::{Builder, Shape};
+
+/// Longest part of a component's name that a sentence repeats, in bytes.
+const QUOTED_MAX: usize = 64;
 
 /// The types of one exported function, ready to convert values.
 #[derive(Debug)]
@@ -105,17 +109,18 @@ impl Signature {
     /// Copies the types of `func`.
     ///
     /// Fails for resources, streams, futures and error contexts anywhere in the signature, and for
-    /// types so large (over 10,000 nodes written out) that only an attack has them.
-    pub fn of(func: &ComponentFunc) -> Result<Signature, Unmappable> {
-        let mut builder = Builder::new();
+    /// types so large (over 10,000 nodes written out, or more than `budget` has left for the
+    /// component) that only an attack has them.
+    pub fn of(func: &ComponentFunc, budget: &mut TypeBudget) -> Result<Signature, Unmappable> {
+        let mut builder = Builder::new(budget);
         let mut names = Vec::new();
         let mut params = Vec::new();
         for (name, ty) in func.params() {
-            let shape = builder.shape(&ty).map_err(|reason| Unmappable {
-                reason: format!("parameter `{name}` {reason}"),
-            })?;
-            names.push(shape::json_name(name));
-            params.push(shape);
+            let unmappable = |reason| Unmappable {
+                reason: format!("parameter {} {reason}", quoted(name)),
+            };
+            names.push(builder.param(name).map_err(unmappable)?);
+            params.push(builder.shape(&ty).map_err(unmappable)?);
         }
         let mut results = func.results();
         let result = match results.next() {
@@ -129,6 +134,7 @@ impl Signature {
                 reason: "the function has more than one result".to_owned(),
             });
         }
+        builder.done();
         Ok(Signature {
             names: Names::new(names),
             params: params.into(),
@@ -210,6 +216,14 @@ impl Signature {
     pub fn results_len(&self) -> usize {
         usize::from(self.result.is_some())
     }
+}
+
+/// A name from a component, as a sentence repeats it.
+fn quoted(name: &str) -> String {
+    if name.len() <= QUOTED_MAX {
+        return format!("`{name}`");
+    }
+    format!("`{}…`", &name[..name.floor_char_boundary(QUOTED_MAX)])
 }
 
 fn kind(shape: Option<&Shape>) -> ResultKind {

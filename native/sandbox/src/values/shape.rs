@@ -12,6 +12,26 @@ use super::names::Names;
 /// Types in a component are a graph: a hundred lines of `tuple<t, t>` are 2^100 nodes as a tree.
 pub(super) const NODES_MAX: usize = 10_000;
 
+/// How many nodes the types of all functions of a component may have.
+const COMPONENT_NODES_MAX: usize = 100_000;
+
+/// Bytes of a name that count as a node.
+const NAME_BYTES_PER_NODE: usize = 32;
+
+/// What the types of one component may still take; its functions share it.
+#[derive(Debug)]
+pub struct TypeBudget {
+    nodes: usize,
+}
+
+impl Default for TypeBudget {
+    fn default() -> TypeBudget {
+        TypeBudget {
+            nodes: COMPONENT_NODES_MAX,
+        }
+    }
+}
+
 /// Longest name of a type in an error, in bytes.
 const NAME_MAX: usize = 160;
 
@@ -84,22 +104,48 @@ pub(super) fn json_name(wit: &str) -> Box<str> {
     wit.replace('-', "_").into()
 }
 
-/// Copies wasmtime's types, counting nodes.
-pub(super) struct Builder {
+/// Copies wasmtime's types, counting nodes and names before they are made.
+pub(super) struct Builder<'a> {
     nodes: usize,
+    budget: &'a mut TypeBudget,
 }
 
-impl Builder {
-    pub(super) fn new() -> Builder {
-        Builder { nodes: 0 }
+impl Builder<'_> {
+    pub(super) fn new(budget: &mut TypeBudget) -> Builder<'_> {
+        Builder { nodes: 0, budget }
+    }
+
+    /// The function was copied: what it has is taken from the component.
+    pub(super) fn done(self) {
+        self.budget.nodes = self.budget.nodes.saturating_sub(self.nodes);
+    }
+
+    fn charge(&mut self, nodes: usize) -> Result<(), String> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > NODES_MAX {
+            return Err(format!("makes the types larger than {NODES_MAX} nodes"));
+        }
+        if self.nodes > self.budget.nodes {
+            return Err(format!(
+                "makes the types of the component larger than {COMPONENT_NODES_MAX} nodes"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The JSON name of a parameter.
+    pub(super) fn param(&mut self, name: &str) -> Result<Box<str>, String> {
+        self.name(name)?;
+        Ok(json_name(name))
+    }
+
+    fn name(&mut self, name: &str) -> Result<(), String> {
+        self.charge(1 + name.len() / NAME_BYTES_PER_NODE)
     }
 
     /// The shape of `ty`, or what stands in the way as the end of a sentence.
     pub(super) fn shape(&mut self, ty: &Type) -> Result<Shape, String> {
-        self.nodes += 1;
-        if self.nodes > NODES_MAX {
-            return Err(format!("makes the types larger than {NODES_MAX} nodes"));
-        }
+        self.charge(1)?;
         Ok(match ty {
             Type::Bool => Shape::Bool,
             Type::S8 => Shape::S8,
@@ -160,6 +206,7 @@ impl Builder {
                 let mut json = Vec::new();
                 let mut fields = Vec::new();
                 for field in record.fields() {
+                    self.name(field.name)?;
                     json.push(json_name(field.name));
                     fields.push(Field {
                         wit: field.name.into(),
@@ -175,6 +222,7 @@ impl Builder {
                 let mut names: Vec<Box<str>> = Vec::new();
                 let mut payloads = Vec::new();
                 for case in variant.cases() {
+                    self.name(case.name)?;
                     names.push(case.name.into());
                     payloads.push(match &case.ty {
                         Some(ty) => Some(self.shape(ty)?),
@@ -198,12 +246,12 @@ impl Builder {
     }
 
     fn names<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Result<Names, String> {
-        let names: Vec<Box<str>> = names.map(Box::from).collect();
-        self.nodes += names.len();
-        if self.nodes > NODES_MAX {
-            return Err(format!("makes the types larger than {NODES_MAX} nodes"));
+        let mut copied: Vec<Box<str>> = Vec::new();
+        for name in names {
+            self.name(name)?;
+            copied.push(name.into());
         }
-        Ok(Names::new(names))
+        Ok(Names::new(copied))
     }
 }
 

@@ -4,12 +4,16 @@ use std::fmt::Write;
 
 use wasmtime::component::Val;
 
-use super::super::{ArgumentError, Signature};
+use super::super::{ArgumentError, Signature, TypeBudget};
 use super::echo::{component, engine, function};
 
 /// The signature of `f`, whose line in the interface is `declaration`.
 pub fn signature(declaration: &str) -> Signature {
-    Signature::of(&function(&component(&engine(), &package(declaration)), "f")).unwrap()
+    Signature::of(
+        &function(&component(&engine(), &package(declaration)), "f"),
+        &mut TypeBudget::default(),
+    )
+    .unwrap()
 }
 
 fn package(declaration: &str) -> String {
@@ -277,7 +281,12 @@ fn types_of_a_store_have_no_json() {
     ] {
         let wit = package(&format!("{types}\n  f: func(v: {ty});"));
         let function = function(&component(&engine, &wit), "f");
-        assert_eq!(Signature::of(&function).unwrap_err().reason, reason);
+        assert_eq!(
+            Signature::of(&function, &mut TypeBudget::default())
+                .unwrap_err()
+                .reason,
+            reason
+        );
     }
 }
 
@@ -288,10 +297,49 @@ fn types_that_grow_without_end_are_refused() {
         let _ = writeln!(types, "  type t{n} = tuple<t{}, t{}>;", n - 1, n - 1);
     }
     let wit = package(&format!("{types}  f: func(v: list<t13>);"));
-    let error = Signature::of(&function(&component(&engine(), &wit), "f")).unwrap_err();
+    let error = Signature::of(
+        &function(&component(&engine(), &wit), "f"),
+        &mut TypeBudget::default(),
+    )
+    .unwrap_err();
     assert_eq!(
         error.reason,
         "parameter `v` makes the types larger than 10000 nodes"
+    );
+}
+
+#[test]
+fn cases_and_names_count_as_nodes() {
+    let mut budget = TypeBudget::default();
+    let mut of = |declaration: &str| {
+        let component = component(&engine(), &package(declaration));
+        Signature::of(&function(&component, "f"), &mut budget).map_err(|e| e.reason)
+    };
+    let cases: Vec<String> = (0..3_000).map(|n| format!("c{n}x")).collect();
+    let variant = format!("variant t {{ {}, last(u8) }}", cases.join(", "));
+    assert!(of(&format!("{variant}\n  f: func(v: tuple<t, t, t>);")).is_ok());
+    let larger = Err("parameter `v` makes the types larger than 10000 nodes".to_owned());
+    let refused = of(&format!("{variant}\n  f: func(v: tuple<t, t, t, t>);"));
+    assert_eq!(refused.map(drop), larger);
+    let record = format!("record t {{ {}: u8 }}", "n".repeat(60_000));
+    assert!(of(&format!("{record}\n  f: func(v: tuple<t, t, t, t, t>);")).is_ok());
+    let refused = of(&format!("{record}\n  f: func(v: tuple<t, t, t, t, t, t>);"));
+    assert_eq!(refused.map(drop), larger);
+}
+
+#[test]
+fn the_functions_of_a_component_share_a_budget() {
+    let names: Vec<String> = (0..4_000).map(|n| format!("c{n}x")).collect();
+    let types = format!("enum t {{ {} }}", names.join(", "));
+    let wit = package(&format!("{types}\n  f: func(v: t, w: t);"));
+    let component = component(&engine(), &wit);
+    let function = function(&component, "f");
+    let mut budget = TypeBudget::default();
+    let made = (0..100).take_while(|_| Signature::of(&function, &mut budget).is_ok());
+    assert_eq!(made.count(), 12);
+    assert_eq!(
+        Signature::of(&function, &mut budget).unwrap_err().reason,
+        "parameter `v` makes the types of the component larger than 100000 nodes"
     );
 }
 

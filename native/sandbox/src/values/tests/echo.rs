@@ -11,7 +11,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 use wit_parser::abi::{AbiVariant, WasmType};
 
-use super::super::{ArgumentError, ResultSide, Signature};
+use super::super::{ArgumentError, ResultSide, Signature, TypeBudget};
 
 /// More parameters than registers: wasmtime then passes all of them in memory, in the very layout
 /// that a result of the same types has, so that the guest need only return the address it got.
@@ -155,7 +155,8 @@ impl Echo {
             format!("echo-in-memory: func(v: {ty}, padding: {padding}) -> tuple<{ty}, {padding}>;");
         let with_both = wit.replacen("echo: func", &format!("{in_memory}\n  echo: func"), 1);
         let component = component(engine, &with_both);
-        let signature = Signature::of(&function(&component, "echo")).unwrap();
+        let signature =
+            Signature::of(&function(&component, "echo"), &mut TypeBudget::default()).unwrap();
         Echo {
             component,
             signature,
