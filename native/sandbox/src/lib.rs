@@ -39,6 +39,7 @@ mod ticker;
 mod values;
 mod wasi;
 mod wit;
+mod wit_text;
 
 use std::ffi::c_void;
 use std::mem::size_of;

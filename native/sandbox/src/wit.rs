@@ -3,14 +3,21 @@
 //! Owns: reading that without compiling, and refusing what is not a component. It must not know
 //! engines or limits.
 
-use wit_component::WitPrinter;
 use wit_parser::decoding::{DecodedWasm, decode};
-use wit_parser::{FunctionKind, PackageId, Resolve, TypeDefKind, WorldItem, WorldKey};
+use wit_parser::{FunctionKind, Resolve, TypeDefKind, WorldItem, WorldKey};
 
 use crate::census;
+use crate::wit_text;
 
 /// Largest component that is accepted, in bytes.
 pub const COMPONENT_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Longest name of an import, an interface or a function, in bytes.
+const NAME_BYTES_MAX: usize = 256;
+
+/// Most exported functions, and most imports. A tool server that offers as many has long been
+/// useless; the lists of them go to every client.
+const NAMES_MAX: usize = 1_000;
 
 /// An exported function.
 pub struct ExportedFunction {
@@ -52,8 +59,12 @@ pub fn describe(bytes: &[u8]) -> Result<Description, String> {
         }
     }
     let (functions, http) = exports(resolve, world);
+    check_names("imports", imports.len(), imports.iter().map(String::as_str))?;
+    let interfaces = functions.iter().filter_map(|f| f.interface.as_deref());
+    let names = functions.iter().map(|f| f.name.as_str());
+    check_names("functions", functions.len(), names.chain(interfaces))?;
     Ok(Description {
-        wit: print(resolve, decoded.package())?,
+        wit: wit_text::print(resolve, decoded.package())?,
         imports,
         functions,
         http,
@@ -134,18 +145,28 @@ fn exports(resolve: &Resolve, world: wit_parser::WorldId) -> (Vec<ExportedFuncti
     (functions, http)
 }
 
-fn print(resolve: &Resolve, package: PackageId) -> Result<String, String> {
-    let nested: Vec<PackageId> = resolve
-        .packages
-        .iter()
-        .map(|(id, _)| id)
-        .filter(|id| *id != package)
-        .collect();
-    let mut printer = WitPrinter::default();
-    printer
-        .print(resolve, package, &nested)
-        .map_err(|e| format!("the component's WIT cannot be printed: {e:#}"))?;
-    Ok(printer.output.to_string())
+/// They are repeated in every answer about the component.
+fn check_names<'a>(
+    what: &str,
+    count: usize,
+    mut names: impl Iterator<Item = &'a str>,
+) -> Result<(), String> {
+    if count > NAMES_MAX {
+        return Err(format!(
+            "the component has {count} {what}, the most that are accepted are {NAMES_MAX}"
+        ));
+    }
+    match names.find(|name| name.len() > NAME_BYTES_MAX) {
+        Some(name) => {
+            let start = &name[..name.floor_char_boundary(64)];
+            Err(format!(
+                "the name `{start}…` of the component has {} bytes, the most that are accepted are \
+                 {NAME_BYTES_MAX}",
+                name.len()
+            ))
+        }
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -377,3 +377,50 @@ fn a21_a_component_that_doubles_itself_is_refused_before_anything_writes_it_out(
     }
     rig.load(&binary(&doubled(6)), json!({}));
 }
+
+#[test]
+fn a21_answers_about_a_component_are_bounded() {
+    let rig = Rig::new();
+    let refused = |wat: &str, words: &str| {
+        let reply = rig.try_load(&binary(wat), json!({}));
+        assert_eq!(reply.status, ATOLL_COMPONENT, "{}", reply.text());
+        assert!(reply.text().contains(words), "{}", reply.text());
+        assert!(reply.bytes.len() < 1_000);
+    };
+    let exporting = |names: &[String]| {
+        let functions: String = names
+            .iter()
+            .map(|name| format!(r#"(func (export "{name}") (canon lift (core func $i "f")))"#))
+            .collect();
+        format!(
+            r#"(component (core module $m (func (export "f")))
+                 (core instance $i (instantiate $m)) {functions})"#
+        )
+    };
+    let many: Vec<String> = (0..1_001).map(|n| format!("f{n}")).collect();
+    refused(&exporting(&many), "1001 functions");
+    rig.load(&binary(&exporting(&many[..1_000])), json!({}));
+    refused(&exporting(&["f".repeat(257)]), "257 bytes");
+    rig.load(&binary(&exporting(&["f".repeat(256)])), json!({}));
+    // A type without a name is written out wherever it is used: 2 MB here.
+    let types: String = (1..=14)
+        .map(|n| format!("(type $t{n} (tuple $t{0} $t{0}))\n", n - 1))
+        .collect();
+    let functions: String = (0..10)
+        .map(|n| {
+            format!(
+                r#"(func (export "f{n}") (param "x" $t14)
+                     (canon lift (core func $i "f") (memory (core memory $i "m"))
+                       (realloc (core func $i "r"))))"#
+            )
+        })
+        .collect();
+    let wide = format!(
+        r#"(component (type $t0 (tuple u8 u8)) {types}
+             (core module $m (memory (export "m") 1) (func (export "f") (param i32))
+               (func (export "r") (param i32 i32 i32 i32) (result i32) unreachable))
+             (core instance $i (instantiate $m)) {functions})"#
+    );
+    refused(&wide, "WIT is longer than");
+    assert_eq!(rig.stats()["components"], 2);
+}
