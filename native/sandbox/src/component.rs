@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -27,6 +28,9 @@ use crate::wit::{self, Description, ExportedFunction};
 
 /// How long a plugin whose call overran its inline slice starts on the workers, in milliseconds.
 const OVERRAN_MS: u64 = 1_000;
+
+/// Longest answer about a component, in bytes: its WIT twice over as JSON, and its functions.
+const ANSWER_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// A loaded component.
 pub struct Plugin {
@@ -198,18 +202,46 @@ pub fn describe(bytes: &[u8]) -> Result<Value, Outcome> {
     }))
 }
 
-/// Loads a component under limits: its number and the answer for the caller. Compiles, so it takes
-/// long: never on the caller's thread.
+/// A component that was read, and is good to be compiled.
+pub struct Source {
+    description: Description,
+    digest: String,
+    started: Instant,
+}
+
+/// Reads a component.
+pub fn source(bytes: &[u8]) -> Result<Source, Outcome> {
+    let started = Instant::now();
+    let description = read(bytes)?;
+    Ok(Source {
+        description,
+        digest: cache::digest(bytes),
+        started,
+    })
+}
+
+/// Where a component's machine code comes from.
+#[derive(Clone, Copy)]
+pub enum Origin {
+    /// It was kept.
+    Cache,
+    /// It was made now.
+    Compiled,
+}
+
+/// Makes a component callable under limits: its number and the answer for the caller, as JSON.
 pub fn load(
     engine: &Engine,
     id: &str,
-    bytes: &[u8],
+    source: Source,
+    (component, origin): (Component, Origin),
     limits: Limits,
-) -> Result<(u32, Value), Outcome> {
-    let started = std::time::Instant::now();
-    let description = read(bytes)?;
-    let digest = cache::digest(bytes);
-    let (component, origin) = compile(engine, &digest, bytes)?;
+) -> Result<(u32, Vec<u8>), Outcome> {
+    let Source {
+        description,
+        digest,
+        started,
+    } = source;
     let pre = engine
         .linker()
         .instantiate_pre(&component)
@@ -263,9 +295,22 @@ pub fn load(
         "imports": description.imports,
         "functions": functions,
         "http": http,
-        "origin": origin,
+        "origin": match origin {
+            Origin::Cache => "cache",
+            Origin::Compiled => "compiled",
+        },
         "ms": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
+    let answer = answer.to_string().into_bytes();
+    if answer.len() > ANSWER_BYTES_MAX {
+        // Whoever loaded it would never learn its number.
+        drop(engine.take_component(number));
+        return Err(Outcome::component(format!(
+            "the component's description has {} bytes, the most that are accepted are \
+             {ANSWER_BYTES_MAX}",
+            answer.len()
+        )));
+    }
     Ok((number, answer))
 }
 
@@ -294,32 +339,34 @@ fn read(bytes: &[u8]) -> Result<Description, Outcome> {
     ))
 }
 
-/// Machine code, from the cache or made now.
-fn compile(
+/// Machine code that was kept.
+pub fn cached(engine: &Engine, source: &Source) -> Option<(Component, Origin)> {
+    let artifact = engine.cache()?.read(&source.digest)?;
+    // SAFETY: the cache authenticated these very bytes, which nobody else can write: they come from
+    // `precompile_component` of a process that has the key.
+    let component = unsafe { Component::deserialize(engine.wasm(), &artifact) };
+    Some((component.ok()?, Origin::Cache))
+}
+
+/// Makes machine code. Takes long, and nothing can interrupt it.
+pub fn compile(
     engine: &Engine,
-    digest: &str,
+    source: &Source,
     bytes: &[u8],
-) -> Result<(Component, &'static str), Outcome> {
-    if let Some(artifact) = engine.cache().and_then(|cache| cache.read(digest)) {
-        // SAFETY: the cache authenticated these very bytes, which nobody else can write: they come
-        // from `precompile_component` of a process that has the key.
-        if let Ok(component) = unsafe { Component::deserialize(engine.wasm(), &artifact) } {
-            return Ok((component, "cache"));
-        }
-    }
+) -> Result<(Component, Origin), Outcome> {
     let artifact = engine
         .wasm()
         .precompile_component(bytes)
         .map_err(|e| Outcome::component(format!("the component does not compile: {e:#}")))?;
     if let Some(cache) = engine.cache() {
         // A cache that cannot be written costs the next start its speed and nothing else.
-        let _ = cache.write(digest, &artifact);
+        let _ = cache.write(&source.digest, &artifact);
     }
     // SAFETY: these bytes were made by `precompile_component` of the same engine just above.
     let component = unsafe { Component::deserialize(engine.wasm(), &artifact) }.map_err(|e| {
         Outcome::component(format!("the engine refuses the compiled component: {e:#}"))
     })?;
-    Ok((component, "compiled"))
+    Ok((component, Origin::Compiled))
 }
 
 /// The exported functions in the order of the description.

@@ -3,20 +3,20 @@
 //! Owns: their JSON. It must not know how any of it is done.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::abi::{ATOLL_INVALID_ARGUMENT, ATOLL_NOT_FOUND, ATOLL_OK};
+use crate::abi::{ATOLL_FLAG_JSON, ATOLL_INVALID_ARGUMENT, ATOLL_NOT_FOUND, ATOLL_OK};
 use crate::call::Payload;
-use crate::component;
+use crate::component::{self, Source};
 use crate::engine::Engine;
 use crate::error::Outcome;
 use crate::host::{Blob, CallRef};
 use crate::kept;
 use crate::limits::Limits;
-use crate::task::{CallFuture, Guard, Running};
+use crate::task::{CallFuture, Guard, Running, forget_panic};
 
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
@@ -74,9 +74,7 @@ pub fn run(engine: &Arc<Engine>, call: CallRef, payload: Payload) -> Work {
         Request::Instantiate { component } => return instantiate(engine, call, component),
         Request::DropInstance { instance } => drop_instance(engine, instance),
         Request::Load { id, blob, limits } => load(engine, call, blob, id, limits),
-        Request::Describe { blob } => {
-            work(engine, call, blob, |_, bytes| component::describe(bytes))
-        }
+        Request::Describe { blob } => describe(engine, call, blob),
         Request::Unload { component } => unload(engine, component),
         Request::Limits { component, limits } => {
             ready(match engine.set_limits(component, limits) {
@@ -107,26 +105,33 @@ fn broken(error: &serde_json::Error) -> Outcome {
     )
 }
 
-/// Does `task` with a blob on a thread for blocking work.
-fn work<F>(engine: &Arc<Engine>, call: CallRef, blob: u32, task: F) -> CallFuture
+/// Does what takes long on a thread for blocking work.
+async fn blocking<T, F>(engine: &Arc<Engine>, task: F) -> Result<T, Outcome>
 where
-    F: FnOnce(&Engine, &[u8]) -> Result<Value, Outcome> + Send + 'static,
+    T: Send + 'static,
+    F: FnOnce(&Engine) -> Result<T, Outcome> + Send + 'static,
 {
+    let shared = Arc::clone(engine);
+    let guarded = move || {
+        catch_unwind(AssertUnwindSafe(|| task(&shared))).unwrap_or_else(|panic| {
+            forget_panic(panic);
+            Err(Outcome::panic())
+        })
+    };
+    match engine.runtime().spawn_blocking(guarded).await {
+        Ok(done) => done,
+        Err(_) => Err(Outcome::cancelled()),
+    }
+}
+
+fn describe(engine: &Arc<Engine>, call: CallRef, blob: u32) -> CallFuture {
     let blob = match take(call, blob) {
         Ok(blob) => blob,
         Err(outcome) => return ready(Err(outcome)),
     };
-    let shared = Arc::clone(engine);
     let engine = Arc::clone(engine);
     Box::pin(async move {
-        let guarded = move || {
-            catch_unwind(AssertUnwindSafe(|| task(&shared, blob.as_slice())))
-                .unwrap_or_else(|_| Err(Outcome::panic()))
-        };
-        match engine.runtime().spawn_blocking(guarded).await {
-            Ok(answered) => outcome(answered),
-            Err(_) => Outcome::cancelled(),
-        }
+        outcome(blocking(&engine, move |_| component::describe(blob.as_slice())).await)
     })
 }
 
@@ -146,9 +151,27 @@ struct Receiver {
     delivery: Arc<Mutex<Delivery>>,
 }
 
+impl Receiver {
+    fn new(engine: &Arc<Engine>) -> Receiver {
+        Receiver {
+            engine: Arc::clone(engine),
+            delivery: Arc::new(Mutex::new(Delivery::Awaited)),
+        }
+    }
+
+    fn sender(&self) -> Sender {
+        Sender(Arc::clone(&self.delivery))
+    }
+
+    /// The caller learns the number now: the component is its own.
+    fn received(&self) {
+        *lock(&self.delivery) = Delivery::Abandoned;
+    }
+}
+
 impl Drop for Receiver {
     fn drop(&mut self) {
-        let mut delivery = self.delivery.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut delivery = lock(&self.delivery);
         if let Delivery::Loaded(component) = *delivery {
             drop(self.engine.take_component(component));
         }
@@ -156,31 +179,86 @@ impl Drop for Receiver {
     }
 }
 
-fn load(engine: &Arc<Engine>, call: CallRef, blob: u32, id: String, limits: Limits) -> CallFuture {
-    let delivery = Arc::new(Mutex::new(Delivery::Awaited));
-    let receiver = Receiver {
-        engine: Arc::clone(engine),
-        delivery: Arc::clone(&delivery),
-    };
-    let loading = work(engine, call, blob, move |engine, bytes| {
-        let (number, answer) = component::load(engine, &id, bytes, limits)?;
-        let mut delivery = delivery.lock().unwrap_or_else(PoisonError::into_inner);
+/// The other end, on the thread that loads.
+struct Sender(Arc<Mutex<Delivery>>);
+
+impl Sender {
+    fn send(&self, engine: &Engine, (number, answer): (u32, Vec<u8>)) -> Result<Vec<u8>, Outcome> {
+        let mut delivery = lock(&self.0);
         if matches!(*delivery, Delivery::Abandoned) {
             drop(engine.take_component(number));
             return Err(Outcome::cancelled());
         }
         *delivery = Delivery::Loaded(number);
         Ok(answer)
-    });
+    }
+}
+
+fn lock(delivery: &Mutex<Delivery>) -> MutexGuard<'_, Delivery> {
+    delivery.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is known of a component before it may have to wait for its compilation.
+enum Step {
+    Loaded(Vec<u8>),
+    ToCompile(Source, Blob, String),
+}
+
+fn load(engine: &Arc<Engine>, call: CallRef, blob: u32, id: String, limits: Limits) -> CallFuture {
+    let blob = match take(call, blob) {
+        Ok(blob) => blob,
+        Err(outcome) => return ready(Err(outcome)),
+    };
+    let engine = Arc::clone(engine);
     Box::pin(async move {
-        let outcome = loading.await;
-        // The caller learns the number now: the component is its own.
-        *receiver
-            .delivery
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Delivery::Abandoned;
-        outcome
+        let receiver = Receiver::new(&engine);
+        match loading(&engine, &receiver, blob, id, limits).await {
+            Ok(bytes) => {
+                receiver.received();
+                Outcome {
+                    status: ATOLL_OK,
+                    flags: ATOLL_FLAG_JSON,
+                    bytes,
+                }
+            }
+            Err(outcome) => outcome,
+        }
     })
+}
+
+async fn loading(
+    engine: &Arc<Engine>,
+    receiver: &Receiver,
+    blob: Blob,
+    id: String,
+    limits: Limits,
+) -> Result<Vec<u8>, Outcome> {
+    let sender = receiver.sender();
+    let first = move |engine: &Engine| {
+        let source = component::source(blob.as_slice())?;
+        match component::cached(engine, &source) {
+            Some(code) => {
+                let loaded = component::load(engine, &id, source, code, limits)?;
+                sender.send(engine, loaded).map(Step::Loaded)
+            }
+            None => Ok(Step::ToCompile(source, blob, id)),
+        }
+    };
+    let (source, blob, id) = match blocking(engine, first).await? {
+        Step::Loaded(answer) => return Ok(answer),
+        Step::ToCompile(source, blob, id) => (source, blob, id),
+    };
+    let place = engine.compiling().acquire_owned().await;
+    let place = place.map_err(|_| Outcome::cancelled())?;
+    let sender = receiver.sender();
+    blocking(engine, move |engine| {
+        // Whoever asked may have gone meanwhile; the thread goes on to the end.
+        let _place = place;
+        let code = component::compile(engine, &source, blob.as_slice())?;
+        let loaded = component::load(engine, &id, source, code, limits)?;
+        sender.send(engine, loaded)
+    })
+    .await
 }
 
 fn unload(engine: &Engine, component: u32) -> CallFuture {

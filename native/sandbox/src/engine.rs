@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 
 use crate::cache::Cache;
@@ -29,6 +30,13 @@ const WORKER_NICE: i32 = 10;
 
 /// How long closing waits for a compilation.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Threads for work that holds its thread.
+const BLOCKING_THREADS: usize = 4;
+
+/// Compilations at once. Each one uses every processor, and nothing ends one that takes for ever: the
+/// other threads go on to describe components and to load those that were compiled before.
+const COMPILING_MAX: usize = BLOCKING_THREADS / 2;
 
 /// Sets the nice value of the calling thread; left as it is where that is not allowed.
 pub fn set_priority(nice: i32) {
@@ -50,6 +58,7 @@ pub struct Engine {
     instances: u32,
     instances_asked: u32,
     exports: Exports,
+    compiling: Arc<Semaphore>,
     components: Mutex<Components>,
     calls_migrated: AtomicU64,
     closing: AtomicBool,
@@ -102,6 +111,7 @@ impl Owner {
             instances,
             instances_asked: settings.instances,
             exports: Exports::default(),
+            compiling: Arc::new(Semaphore::new(COMPILING_MAX)),
             components: Mutex::default(),
             calls_migrated: AtomicU64::new(0),
             closing: AtomicBool::new(false),
@@ -140,7 +150,7 @@ fn runtime(worker_threads: usize) -> std::io::Result<Runtime> {
     };
     Builder::new_multi_thread()
         .worker_threads(threads)
-        .max_blocking_threads(4)
+        .max_blocking_threads(BLOCKING_THREADS)
         .thread_name("atoll-worker")
         .enable_time()
         // With every worker busy in a guest, timers are looked at after this many polls.
@@ -184,6 +194,11 @@ impl Engine {
     /// Compiled components on disk, where that works.
     pub fn cache(&self) -> Option<&Cache> {
         self.cache.as_ref()
+    }
+
+    /// Places for compilations.
+    pub fn compiling(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.compiling)
     }
 
     /// Whether the core is shutting down: nothing may be registered with it any more.

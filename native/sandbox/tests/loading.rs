@@ -424,3 +424,28 @@ fn a21_answers_about_a_component_are_bounded() {
     refused(&wide, "WIT is longer than");
     assert_eq!(rig.stats()["components"], 2);
 }
+
+#[test]
+fn compilations_leave_threads_for_what_needs_none() {
+    let rig = Rig::new();
+    let ask = Ask {
+        kind: ATOLL_KIND_CONTROL,
+        ..Ask::default()
+    };
+    let long = binary(&guests::straight_handles(80_000));
+    let loads: Vec<_> = (0..5)
+        .map(|_| {
+            let load = json!({ "op": "load", "id": "long", "blob": Rig::blob(&long) });
+            rig.start(0, load.to_string().as_bytes(), &ask)
+        })
+        .collect();
+    // Until all threads are busy that may be; without a limit that is every one.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let short = binary(&guests::echo());
+    let described = rig.control(&json!({ "op": "describe", "blob": Rig::blob(&short) }));
+    assert_eq!(described.status, ATOLL_OK);
+    assert!(loads.iter().all(|load| !load.replied()));
+    for load in loads {
+        assert_eq!(load.wait().status, ATOLL_OK);
+    }
+}
