@@ -33,6 +33,15 @@ export const STREAM_WINDOW = 4;
 /** Largest body chunk: a 64 KiB slot less the frame header. */
 export const CHUNK_BYTES_MAX = 65504;
 
+/**
+ * Bit of an extension's type: a reader that does not know the type must refuse the frame
+ * instead of skipping it.
+ */
+export const EXTENSION_CRITICAL = 32768;
+
+/** Most payload descriptors of one frame: 32 MiB of 64 KiB slots. */
+export const PARTS_MAX = 512;
+
 /** What a client writes first on its wake socket. */
 export const NONCE_BYTES = 16;
 
@@ -109,8 +118,8 @@ export const KIND = {
 /** Bits of a frame's flags. */
 export const FLAG = {
   /**
-   * crc32c covers header, extensions and payload; without it the field is ignored on trusted
-   * doors.
+   * crc32c covers header, extensions and payload. Without it the field covers header and
+   * extensions, and is ignored on trusted doors.
    */
   CHECKED: 1,
   /** Nothing follows: the body is complete with this frame. */
@@ -119,12 +128,92 @@ export const FLAG = {
   STDERR: 4,
   /** Never run this call inline: hand it to the workers. */
   DETACHED: 8,
-  /** Payload encoding, bits 8 to 11: 0 raw, 1 JSON, 2 MessagePack, 3 rkyv. */
+  /**
+   * Events only, refused in a frame: the frame in the slot has extensions and its payload lies
+   * behind them or where they say.
+   */
+  EXTENDED: 16,
+  /** Payload encoding, bits 8 to 11: 0 raw, 1 JSON, 2 MessagePack, 3 rkyv; others are refused. */
   JSON: 256,
   /** See JSON. */
   MSGPACK: 512,
+  /** See JSON. An archive of rkyv 0.8, validated before it is trusted, then read in place. */
+  RKYV: 768,
   /** Mask of the payload encoding. */
   ENCODING: 3840,
+} as const;
+
+/** Type of an extension, without the critical bit. */
+export const EXTENSION = {
+  /**
+   * Nothing: skipped whatever it holds, may repeat. Stripping an extension is writing this type
+   * over its own.
+   */
+  PADDING: 0,
+  /** atoll_trace_t. */
+  TRACE: 1,
+  /** Who calls, UTF-8. From a peer it is never believed: the door strips it and sets its own. */
+  PRINCIPAL: 2,
+  /** For whom, UTF-8. As PRINCIPAL. */
+  TENANT: 3,
+  /** atoll_deadline_t; the earlier of it and the budget counts. */
+  DEADLINE: 4,
+  /** atoll_payload_t and its parts; always critical. */
+  PAYLOAD: 5,
+} as const;
+
+/** What an absolute time counts from. */
+export const CLOCK = {
+  /** CLOCK_MONOTONIC of this machine; refused from a peer that may be on another one. */
+  MONOTONIC: 1,
+  /** Nanoseconds since 1970-01-01 UTC, CLOCK_REALTIME. */
+  REALTIME: 2,
+} as const;
+
+/** How closely a frame is looked at; each level does what the one before does. */
+export const LEVEL = {
+  /** The header, and that all of the frame is there. */
+  HEADER: 0,
+  /** Also every extension. */
+  STRUCTURE: 1,
+  /** Also the checksum, which must be there, and that padding is zero. */
+  FULL: 2,
+} as const;
+
+/** Why a frame is refused, in the order in which it is looked for. */
+export const FAULT = {
+  /** It is not. */
+  NONE: 0,
+  /** Shorter than a header. */
+  SHORT: 1,
+  /** Wrong magic. */
+  MAGIC: 2,
+  /** Another version of the header. */
+  VERSION: 3,
+  /** Unknown kind. */
+  KIND: 4,
+  /** Unknown flags. */
+  FLAGS: 5,
+  /** Unknown payload encoding. */
+  ENCODING: 6,
+  /** Longer than the bytes that are there. */
+  LENGTH: 7,
+  /** Wrong checksum. */
+  CHECKSUM: 8,
+  /** An extension ends behind the extensions. */
+  EXTENSION: 9,
+  /** An unknown extension that is critical. */
+  CRITICAL: 10,
+  /** A known extension twice. */
+  DUPLICATE: 11,
+  /** The value of a known extension is too short or has no meaning. */
+  VALUE: 12,
+  /** Payload descriptors that do not add up, or are not critical. */
+  PARTS: 13,
+  /** A clock that is unknown or not shared with the peer. */
+  CLOCK: 14,
+  /** Bytes between extensions that are not zero. */
+  PADDING: 15,
 } as const;
 
 /** Code of each {@link STATUS}, by number. */
@@ -187,6 +276,93 @@ export const FRAME = {
   crc32c: 28,
 } as const;
 
+/** Bytes of a `atoll_extension_head_t`. */
+export const EXTENSION_HEAD_SIZE = 4;
+
+/**
+ * Head of each extension. The value follows; the next extension begins at the next multiple of
+ * 8 bytes. Byte offsets of its fields.
+ */
+export const EXTENSION_HEAD = {
+  /** u16: atoll_extension_t, perhaps with ATOLL_EXTENSION_CRITICAL. */
+  tag: 0,
+  /** u16: Bytes of the value. */
+  length: 2,
+} as const;
+
+/** Bytes of a `atoll_trace_t`. */
+export const TRACE_SIZE = 32;
+
+/**
+ * Extension TRACE: W3C trace context, https://www.w3.org/TR/trace-context/. Byte offsets of its
+ * fields.
+ */
+export const TRACE = {
+  /** u16: ATOLL_EXTENSION_TRACE. */
+  tag: 0,
+  /** u16: 28, or more from a newer peer. */
+  length: 2,
+  /** u8: trace-flags. */
+  flags: 4,
+  /** u8[3]: Written as zero, not looked at. */
+  reserved: 5,
+  /** u8[16]: trace-id; all zero: there is no trace. */
+  trace_id: 8,
+  /** u8[8]: parent-id. */
+  span_id: 24,
+} as const;
+
+/** Bytes of a `atoll_deadline_t`. */
+export const DEADLINE_SIZE = 16;
+
+/** Extension DEADLINE: when the call has to be over. Byte offsets of its fields. */
+export const DEADLINE = {
+  /** u16: ATOLL_EXTENSION_DEADLINE. */
+  tag: 0,
+  /** u16: 12, or more from a newer peer. */
+  length: 2,
+  /** u8: atoll_clock_t. */
+  clock: 4,
+  /** u8[3]: Written as zero, not looked at. */
+  reserved: 5,
+  /** u64: Nanoseconds on that clock. */
+  at_ns: 8,
+} as const;
+
+/** Bytes of a `atoll_payload_t`. */
+export const PAYLOAD_SIZE = 8;
+
+/**
+ * Extension PAYLOAD: the payload goes on in these parts, in order, behind what the frame holds
+ * itself. atoll_part_t follow, at most ATOLL_PARTS_MAX. Byte offsets of its fields.
+ */
+export const PAYLOAD = {
+  /** u16: ATOLL_EXTENSION_PAYLOAD with ATOLL_EXTENSION_CRITICAL. */
+  tag: 0,
+  /** u16: 4 and 16 for each part. */
+  length: 2,
+  /** u32: Sum of the parts' lengths; with payload_length it stays below 2^32. */
+  bytes: 4,
+} as const;
+
+/** Bytes of a `atoll_part_t`. */
+export const PART_SIZE = 16;
+
+/** A payload descriptor. Byte offsets of its fields. */
+export const PART = {
+  /**
+   * u32: 0: the arena of the library; else the handle of a shared segment or registered buffer
+   * of the connection.
+   */
+  segment: 0,
+  /** u32: Slot in it; of the frame's client, each at most once. */
+  slot: 4,
+  /** u32: First byte, from the slot's beginning. */
+  offset: 8,
+  /** u32: Bytes, 1 or more. */
+  length: 12,
+} as const;
+
 /** Bytes of a `atoll_event_t`. */
 export const EVENT_SIZE = 32;
 
@@ -206,7 +382,10 @@ export const EVENT = {
    * atoll_slot_give or reuses it.
    */
   slot: 12,
-  /** u32: Payload bytes at slot * 64 + 32; for CREDIT the number of chunks. */
+  /**
+   * u32: Payload bytes at slot * 64 + 32, or with EXTENDED in flags where the frame says; for
+   * CREDIT the number of chunks.
+   */
   length: 16,
   /** u32: Flags of the frame. */
   flags: 20,
@@ -350,12 +529,26 @@ export const GROUP_LIMITS = {
   reserved: 12,
 } as const;
 
+/** Bytes of a `atoll_bytes_t`. */
+export const BYTES_SIZE = 16;
+
+/** A run of bytes, laid out as POSIX's iovec. Byte offsets of its fields. */
+export const BYTES = {
+  /** ptr: The first one. */
+  bytes: 0,
+  /** u64: How many. */
+  length: 8,
+} as const;
+
 /** Bytes of a `atoll_request_t`. */
-export const REQUEST_SIZE = 48;
+export const REQUEST_SIZE = 72;
 
 /** A call as the engine sees it; valid until the call's reply. Byte offsets of its fields. */
 export const REQUEST = {
-  /** ptr: First byte of the payload, in the arena, not written by anyone until the reply. */
+  /**
+   * ptr: First byte of the payload, in the arena, not written by anyone until the reply; null
+   * when parts_count is not 0.
+   */
   payload: 0,
   /** u64: CLOCK_MONOTONIC, absolute. */
   deadline_ns: 8,
@@ -373,4 +566,15 @@ export const REQUEST = {
   ticket: 40,
   /** u32: 1: the engine may run it on this thread; 0: hand it to the workers. */
   inline_allowed: 44,
+  /** ptr: atoll_trace_t of the request, null when it is not traced. */
+  trace: 48,
+  /**
+   * ptr: atoll_bytes_t of each part of the payload, in order; call_payload gives them in one
+   * piece.
+   */
+  parts: 56,
+  /** u32: How many; 0: the payload is in one piece. */
+  parts_count: 64,
+  /** u32: Zero. */
+  reserved: 68,
 } as const;

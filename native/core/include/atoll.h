@@ -51,6 +51,13 @@ extern "C" {
 /* Largest body chunk: a 64 KiB slot less the frame header. */
 #define ATOLL_CHUNK_BYTES_MAX 65504u
 
+/* Bit of an extension's type: a reader that does not know the type must refuse the frame instead
+ * of skipping it. */
+#define ATOLL_EXTENSION_CRITICAL 32768u
+
+/* Most payload descriptors of one frame: 32 MiB of 64 KiB slots. */
+#define ATOLL_PARTS_MAX 512u
+
 /* What a client writes first on its wake socket. */
 #define ATOLL_NONCE_BYTES 16u
 
@@ -125,8 +132,8 @@ enum {
 /* Bits of a frame's flags. */
 typedef uint16_t atoll_flag_t;
 enum {
-    /* crc32c covers header, extensions and payload; without it the field is ignored on trusted
-     * doors. */
+    /* crc32c covers header, extensions and payload. Without it the field covers header and
+     * extensions, and is ignored on trusted doors. */
     ATOLL_FLAG_CHECKED = 1,
     /* Nothing follows: the body is complete with this frame. */
     ATOLL_FLAG_END = 2,
@@ -134,12 +141,92 @@ enum {
     ATOLL_FLAG_STDERR = 4,
     /* Never run this call inline: hand it to the workers. */
     ATOLL_FLAG_DETACHED = 8,
-    /* Payload encoding, bits 8 to 11: 0 raw, 1 JSON, 2 MessagePack, 3 rkyv. */
+    /* Events only, refused in a frame: the frame in the slot has extensions and its payload lies
+     * behind them or where they say. */
+    ATOLL_FLAG_EXTENDED = 16,
+    /* Payload encoding, bits 8 to 11: 0 raw, 1 JSON, 2 MessagePack, 3 rkyv; others are refused. */
     ATOLL_FLAG_JSON = 256,
     /* See JSON. */
     ATOLL_FLAG_MSGPACK = 512,
+    /* See JSON. An archive of rkyv 0.8, validated before it is trusted, then read in place. */
+    ATOLL_FLAG_RKYV = 768,
     /* Mask of the payload encoding. */
     ATOLL_FLAG_ENCODING = 3840,
+};
+
+/* Type of an extension, without the critical bit. */
+typedef uint16_t atoll_extension_t;
+enum {
+    /* Nothing: skipped whatever it holds, may repeat. Stripping an extension is writing this
+     * type over its own. */
+    ATOLL_EXTENSION_PADDING = 0,
+    /* atoll_trace_t. */
+    ATOLL_EXTENSION_TRACE = 1,
+    /* Who calls, UTF-8. From a peer it is never believed: the door strips it and sets its own. */
+    ATOLL_EXTENSION_PRINCIPAL = 2,
+    /* For whom, UTF-8. As PRINCIPAL. */
+    ATOLL_EXTENSION_TENANT = 3,
+    /* atoll_deadline_t; the earlier of it and the budget counts. */
+    ATOLL_EXTENSION_DEADLINE = 4,
+    /* atoll_payload_t and its parts; always critical. */
+    ATOLL_EXTENSION_PAYLOAD = 5,
+};
+
+/* What an absolute time counts from. */
+typedef uint8_t atoll_clock_t;
+enum {
+    /* CLOCK_MONOTONIC of this machine; refused from a peer that may be on another one. */
+    ATOLL_CLOCK_MONOTONIC = 1,
+    /* Nanoseconds since 1970-01-01 UTC, CLOCK_REALTIME. */
+    ATOLL_CLOCK_REALTIME = 2,
+};
+
+/* How closely a frame is looked at; each level does what the one before does. */
+typedef uint32_t atoll_level_t;
+enum {
+    /* The header, and that all of the frame is there. */
+    ATOLL_LEVEL_HEADER = 0,
+    /* Also every extension. */
+    ATOLL_LEVEL_STRUCTURE = 1,
+    /* Also the checksum, which must be there, and that padding is zero. */
+    ATOLL_LEVEL_FULL = 2,
+};
+
+/* Why a frame is refused, in the order in which it is looked for. */
+typedef uint32_t atoll_fault_t;
+enum {
+    /* It is not. */
+    ATOLL_FAULT_NONE = 0,
+    /* Shorter than a header. */
+    ATOLL_FAULT_SHORT = 1,
+    /* Wrong magic. */
+    ATOLL_FAULT_MAGIC = 2,
+    /* Another version of the header. */
+    ATOLL_FAULT_VERSION = 3,
+    /* Unknown kind. */
+    ATOLL_FAULT_KIND = 4,
+    /* Unknown flags. */
+    ATOLL_FAULT_FLAGS = 5,
+    /* Unknown payload encoding. */
+    ATOLL_FAULT_ENCODING = 6,
+    /* Longer than the bytes that are there. */
+    ATOLL_FAULT_LENGTH = 7,
+    /* Wrong checksum. */
+    ATOLL_FAULT_CHECKSUM = 8,
+    /* An extension ends behind the extensions. */
+    ATOLL_FAULT_EXTENSION = 9,
+    /* An unknown extension that is critical. */
+    ATOLL_FAULT_CRITICAL = 10,
+    /* A known extension twice. */
+    ATOLL_FAULT_DUPLICATE = 11,
+    /* The value of a known extension is too short or has no meaning. */
+    ATOLL_FAULT_VALUE = 12,
+    /* Payload descriptors that do not add up, or are not critical. */
+    ATOLL_FAULT_PARTS = 13,
+    /* A clock that is unknown or not shared with the peer. */
+    ATOLL_FAULT_CLOCK = 14,
+    /* Bytes between extensions that are not zero. */
+    ATOLL_FAULT_PADDING = 15,
 };
 
 /* Header of each message, little-endian, the same at every door. Extensions of extension_words *
@@ -178,6 +265,94 @@ ATOLL_STATIC_ASSERT(offsetof(atoll_frame_t, budget_us) == 20, "atoll_frame_t.bud
 ATOLL_STATIC_ASSERT(offsetof(atoll_frame_t, payload_length) == 24, "atoll_frame_t.payload_length");
 ATOLL_STATIC_ASSERT(offsetof(atoll_frame_t, crc32c) == 28, "atoll_frame_t.crc32c");
 
+/* Head of each extension. The value follows; the next extension begins at the next multiple of 8
+ * bytes. */
+typedef struct atoll_extension_head_t {
+    /* atoll_extension_t, perhaps with ATOLL_EXTENSION_CRITICAL. */
+    uint16_t tag;
+    /* Bytes of the value. */
+    uint16_t length;
+} atoll_extension_head_t;
+ATOLL_STATIC_ASSERT(sizeof(atoll_extension_head_t) == 4, "atoll_extension_head_t size");
+ATOLL_STATIC_ASSERT(offsetof(atoll_extension_head_t, tag) == 0, "atoll_extension_head_t.tag");
+ATOLL_STATIC_ASSERT(offsetof(atoll_extension_head_t, length) == 2, "atoll_extension_head_t.length");
+
+/* Extension TRACE: W3C trace context, https://www.w3.org/TR/trace-context/. */
+typedef struct atoll_trace_t {
+    /* ATOLL_EXTENSION_TRACE. */
+    uint16_t tag;
+    /* 28, or more from a newer peer. */
+    uint16_t length;
+    /* trace-flags. */
+    uint8_t flags;
+    /* Written as zero, not looked at. */
+    uint8_t reserved[3];
+    /* trace-id; all zero: there is no trace. */
+    uint8_t trace_id[16];
+    /* parent-id. */
+    uint8_t span_id[8];
+} atoll_trace_t;
+ATOLL_STATIC_ASSERT(sizeof(atoll_trace_t) == 32, "atoll_trace_t size");
+ATOLL_STATIC_ASSERT(offsetof(atoll_trace_t, tag) == 0, "atoll_trace_t.tag");
+ATOLL_STATIC_ASSERT(offsetof(atoll_trace_t, length) == 2, "atoll_trace_t.length");
+ATOLL_STATIC_ASSERT(offsetof(atoll_trace_t, flags) == 4, "atoll_trace_t.flags");
+ATOLL_STATIC_ASSERT(offsetof(atoll_trace_t, reserved) == 5, "atoll_trace_t.reserved");
+ATOLL_STATIC_ASSERT(offsetof(atoll_trace_t, trace_id) == 8, "atoll_trace_t.trace_id");
+ATOLL_STATIC_ASSERT(offsetof(atoll_trace_t, span_id) == 24, "atoll_trace_t.span_id");
+
+/* Extension DEADLINE: when the call has to be over. */
+typedef struct atoll_deadline_t {
+    /* ATOLL_EXTENSION_DEADLINE. */
+    uint16_t tag;
+    /* 12, or more from a newer peer. */
+    uint16_t length;
+    /* atoll_clock_t. */
+    uint8_t clock;
+    /* Written as zero, not looked at. */
+    uint8_t reserved[3];
+    /* Nanoseconds on that clock. */
+    uint64_t at_ns;
+} atoll_deadline_t;
+ATOLL_STATIC_ASSERT(sizeof(atoll_deadline_t) == 16, "atoll_deadline_t size");
+ATOLL_STATIC_ASSERT(offsetof(atoll_deadline_t, tag) == 0, "atoll_deadline_t.tag");
+ATOLL_STATIC_ASSERT(offsetof(atoll_deadline_t, length) == 2, "atoll_deadline_t.length");
+ATOLL_STATIC_ASSERT(offsetof(atoll_deadline_t, clock) == 4, "atoll_deadline_t.clock");
+ATOLL_STATIC_ASSERT(offsetof(atoll_deadline_t, reserved) == 5, "atoll_deadline_t.reserved");
+ATOLL_STATIC_ASSERT(offsetof(atoll_deadline_t, at_ns) == 8, "atoll_deadline_t.at_ns");
+
+/* Extension PAYLOAD: the payload goes on in these parts, in order, behind what the frame holds
+ * itself. atoll_part_t follow, at most ATOLL_PARTS_MAX. */
+typedef struct atoll_payload_t {
+    /* ATOLL_EXTENSION_PAYLOAD with ATOLL_EXTENSION_CRITICAL. */
+    uint16_t tag;
+    /* 4 and 16 for each part. */
+    uint16_t length;
+    /* Sum of the parts' lengths; with payload_length it stays below 2^32. */
+    uint32_t bytes;
+} atoll_payload_t;
+ATOLL_STATIC_ASSERT(sizeof(atoll_payload_t) == 8, "atoll_payload_t size");
+ATOLL_STATIC_ASSERT(offsetof(atoll_payload_t, tag) == 0, "atoll_payload_t.tag");
+ATOLL_STATIC_ASSERT(offsetof(atoll_payload_t, length) == 2, "atoll_payload_t.length");
+ATOLL_STATIC_ASSERT(offsetof(atoll_payload_t, bytes) == 4, "atoll_payload_t.bytes");
+
+/* A payload descriptor. */
+typedef struct atoll_part_t {
+    /* 0: the arena of the library; else the handle of a shared segment or registered buffer of
+     * the connection. */
+    uint32_t segment;
+    /* Slot in it; of the frame's client, each at most once. */
+    uint32_t slot;
+    /* First byte, from the slot's beginning. */
+    uint32_t offset;
+    /* Bytes, 1 or more. */
+    uint32_t length;
+} atoll_part_t;
+ATOLL_STATIC_ASSERT(sizeof(atoll_part_t) == 16, "atoll_part_t size");
+ATOLL_STATIC_ASSERT(offsetof(atoll_part_t, segment) == 0, "atoll_part_t.segment");
+ATOLL_STATIC_ASSERT(offsetof(atoll_part_t, slot) == 4, "atoll_part_t.slot");
+ATOLL_STATIC_ASSERT(offsetof(atoll_part_t, offset) == 8, "atoll_part_t.offset");
+ATOLL_STATIC_ASSERT(offsetof(atoll_part_t, length) == 12, "atoll_part_t.length");
+
 /* What a client learns about one of its calls. atoll_submit writes one at the start of the
  * client's area, atoll_reap an array behind it. */
 typedef struct atoll_event_t {
@@ -190,7 +365,8 @@ typedef struct atoll_event_t {
     /* Slot of the frame, 0: none. The client owns it from here on and gives it back with
      * atoll_slot_give or reuses it. */
     uint32_t slot;
-    /* Payload bytes at slot * 64 + 32; for CREDIT the number of chunks. */
+    /* Payload bytes at slot * 64 + 32, or with EXTENDED in flags where the frame says; for
+     * CREDIT the number of chunks. */
     uint32_t length;
     /* Flags of the frame. */
     uint32_t flags;
@@ -370,9 +546,21 @@ ATOLL_STATIC_ASSERT(offsetof(atoll_group_limits_t, queue_max) == 4, "atoll_group
 ATOLL_STATIC_ASSERT(offsetof(atoll_group_limits_t, budget_default_us) == 8, "atoll_group_limits_t.budget_default_us");
 ATOLL_STATIC_ASSERT(offsetof(atoll_group_limits_t, reserved) == 12, "atoll_group_limits_t.reserved");
 
+/* A run of bytes, laid out as POSIX's iovec. */
+typedef struct atoll_bytes_t {
+    /* The first one. */
+    const uint8_t *bytes;
+    /* How many. */
+    uint64_t length;
+} atoll_bytes_t;
+ATOLL_STATIC_ASSERT(sizeof(atoll_bytes_t) == 16, "atoll_bytes_t size");
+ATOLL_STATIC_ASSERT(offsetof(atoll_bytes_t, bytes) == 0, "atoll_bytes_t.bytes");
+ATOLL_STATIC_ASSERT(offsetof(atoll_bytes_t, length) == 8, "atoll_bytes_t.length");
+
 /* A call as the engine sees it; valid until the call's reply. */
 typedef struct atoll_request_t {
-    /* First byte of the payload, in the arena, not written by anyone until the reply. */
+    /* First byte of the payload, in the arena, not written by anyone until the reply; null when
+     * parts_count is not 0. */
     const uint8_t *payload;
     /* CLOCK_MONOTONIC, absolute. */
     uint64_t deadline_ns;
@@ -390,8 +578,16 @@ typedef struct atoll_request_t {
     uint32_t ticket;
     /* 1: the engine may run it on this thread; 0: hand it to the workers. */
     uint32_t inline_allowed;
+    /* atoll_trace_t of the request, null when it is not traced. */
+    const uint8_t *trace;
+    /* atoll_bytes_t of each part of the payload, in order; call_payload gives them in one piece. */
+    const uint8_t *parts;
+    /* How many; 0: the payload is in one piece. */
+    uint32_t parts_count;
+    /* Zero. */
+    uint32_t reserved;
 } atoll_request_t;
-ATOLL_STATIC_ASSERT(sizeof(atoll_request_t) == 48, "atoll_request_t size");
+ATOLL_STATIC_ASSERT(sizeof(atoll_request_t) == 72, "atoll_request_t size");
 ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, payload) == 0, "atoll_request_t.payload");
 ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, deadline_ns) == 8, "atoll_request_t.deadline_ns");
 ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, request_id) == 16, "atoll_request_t.request_id");
@@ -401,6 +597,10 @@ ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, kind) == 32, "atoll_request_t.kind
 ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, flags) == 36, "atoll_request_t.flags");
 ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, ticket) == 40, "atoll_request_t.ticket");
 ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, inline_allowed) == 44, "atoll_request_t.inline_allowed");
+ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, trace) == 48, "atoll_request_t.trace");
+ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, parts) == 56, "atoll_request_t.parts");
+ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, parts_count) == 64, "atoll_request_t.parts_count");
+ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, reserved) == 68, "atoll_request_t.reserved");
 
 /* ATOLL_ABI_VERSION of the library. */
 ATOLL_EXPORT uint32_t atoll_abi_version(void);
@@ -535,6 +735,9 @@ typedef struct atoll_host_t {
     /* From here on the call's events go to the client's ring. Must be called before another
      * thread may touch the call. CANCELLED if the client has gone: the engine still replies. */
     atoll_status_t (*call_migrate)(void *call);
+    /* The payload in one piece, put together once if it came in parts; valid until the reply,
+     * not to be written. NO_MEMORY, NOT_FOUND after the reply. */
+    atoll_status_t (*call_payload)(void *call, uint8_t **bytes);
     /* HEAD, BODY, LOG or CREDIT (bytes null, length the number of chunks). Bytes are copied.
      * WOULD_BLOCK: no window or no slot now, engine.call_credit follows. HEAD and BODY only on a
      * migrated call. */
@@ -547,7 +750,7 @@ typedef struct atoll_host_t {
     /* Gives back a request-body chunk that engine.call_chunk handed over. */
     void (*chunk_free)(void *call, uint32_t chunk);
 } atoll_host_t;
-ATOLL_STATIC_ASSERT(sizeof(atoll_host_t) == 112, "atoll_host_t size");
+ATOLL_STATIC_ASSERT(sizeof(atoll_host_t) == 120, "atoll_host_t size");
 
 /* What an engine offers the core. `state` is what call_start stored for the call. */
 typedef struct atoll_engine_t {

@@ -103,6 +103,8 @@ static void call_recycle(atoll__call_t *call) {
     atoll__client_t *client = call->client;
     bool counted = call->counted;
     if (call->request.kind == ATOLL_KIND_HTTP) atoll__stream_release(call);
+    if (call->chain != NULL) atoll__chain_free(call->chain);
+    call->chain = NULL;
     uint32_t generation = (generation_of(call->ticket) + 1u) & pool.generation_mask;
     if (generation == 0) generation = 1;
     atomic_store_explicit(

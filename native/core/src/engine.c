@@ -58,6 +58,7 @@ const atoll_host_t atoll__host = {
     .blob_take = host_blob_take,
     .blob_free = atoll__blob_free,
     .call_migrate = atoll__host_migrate,
+    .call_payload = atoll__host_payload,
     .call_event = atoll__host_event,
     .call_reply = atoll__host_reply,
     .chunk_free = atoll__host_chunk_free,

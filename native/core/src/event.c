@@ -63,9 +63,12 @@ void atoll__event_log(atoll__call_t *call, uint32_t flags, const uint8_t *bytes,
     atoll__client_t *client = call->client;
     uint32_t index = atoll__stack_pop(&client->logs_free, client->log_links);
     uint32_t slot = 0;
+    /* A line belongs to the trace of its call. */
+    const uint8_t *trace = call->request.trace;
+    uint32_t between = trace == NULL ? 0 : (uint32_t)sizeof(atoll_trace_t);
     if (index != ATOLL__STACK_EMPTY) {
         slot = atoll__slot_take(
-            call->client_number, ATOLL_FRAME_BYTES + length, ATOLL__HOLD_LIBRARY);
+            call->client_number, ATOLL_FRAME_BYTES + between + length, ATOLL__HOLD_LIBRARY);
         if (slot == 0) atoll__stack_push(&client->logs_free, client->log_links, index);
     }
     if (slot == 0) {
@@ -76,10 +79,11 @@ void atoll__event_log(atoll__call_t *call, uint32_t flags, const uint8_t *bytes,
     atoll_frame_t frame = {
         .kind = ATOLL_KIND_LOG,
         .flags = (uint16_t)(flags & ATOLL_FLAG_STDERR),
+        .extension_words = (uint16_t)(between / 8u),
         .request_id = call->request.request_id,
         .payload_length = length,
     };
-    atoll__frame_write(atoll__slot_bytes(slot), &frame, bytes);
+    atoll__frame_write(atoll__slot_bytes(slot), &frame, trace, bytes);
     atoll__node_t *node = &client->logs[index];
     node->call = NULL;
     node->event = (atoll_event_t){
@@ -87,7 +91,7 @@ void atoll__event_log(atoll__call_t *call, uint32_t flags, const uint8_t *bytes,
         .ticket = call->ticket,
         .slot = slot,
         .length = length,
-        .flags = frame.flags,
+        .flags = frame.flags | (between == 0 ? 0u : (uint32_t)ATOLL_FLAG_EXTENDED),
         .lost = atomic_exchange_explicit(&call->logs_lost, 0, memory_order_relaxed),
     };
     atoll__count_add(ATOLL__COUNT_EVENTS, 1);

@@ -23,6 +23,7 @@
 #include "publication.h"
 #include "ring.h"
 #include "stack.h"
+#include "wire.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames are read in place");
 _Static_assert(sizeof(void *) == 8, "64-bit platforms only");
@@ -69,15 +70,7 @@ uint8_t *atoll__slot_bytes(uint32_t slot);
 void atoll__arena_sweep(uint32_t client);
 void atoll__arena_stats(atoll_stats_t *stats);
 
-/* ---- frame.c (checksums: crc32c.h) -------------------------------------------------------- */
-
-/* Copies the header and checks all of the frame against it. Afterwards only the copy is used. */
-atoll_status_t atoll__frame_read(const uint8_t *bytes, uint32_t capacity, atoll_frame_t *frame);
-static inline uint32_t atoll__frame_payload_offset(const atoll_frame_t *frame) {
-    return ATOLL_FRAME_BYTES + (uint32_t)frame->extension_words * 8u;
-}
-/* Writes a frame without extensions; payload may overlap the destination. */
-void atoll__frame_write(uint8_t *to, const atoll_frame_t *frame, const uint8_t *payload);
+/* ---- frame.c, extension.c and chain.c are in wire.h ---------------------------------------- */
 
 /* ---- event.c: completion queue ------------------------------------------------------------ */
 
@@ -273,7 +266,7 @@ typedef enum atoll__state {
 
 typedef struct atoll__chunk {
     uint32_t slot;
-    uint32_t offset;
+    uint32_t offset; /* of the payload, from the slot's beginning */
     uint32_t length;
     uint32_t flags;
 } atoll__chunk_t;
@@ -299,6 +292,8 @@ struct atoll__call {
     atoll__engine_t *engine;
     void *engine_state;
     uint64_t started_ns;
+    atoll__chain_t *chain; /* the payload, when it came in parts */
+    atoll_trace_t trace;   /* request.trace points here */
     atoll_request_t request;
     atoll_event_t ended;         /* ENDED: the event for the client's area */
     atoll__call_t *queue_next;   /* group's lock */
@@ -366,6 +361,7 @@ void atoll__calls_cancel(uint32_t client);
 void atoll__calls_abandon(void);
 
 atoll_status_t atoll__host_migrate(void *handle);
+atoll_status_t atoll__host_payload(void *handle, uint8_t **bytes);
 void atoll__host_reply(
     void *handle, uint32_t status, uint32_t flags, const uint8_t *bytes, uint32_t length);
 

@@ -9,26 +9,28 @@ static uint32_t elapsed_us(uint64_t since_ns) {
     return us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
 }
 
-/* Writes the reply into the request's slot, or a larger one; fills in the event. */
+/* Writes a reply that the request's slot has no room for: into a larger one, or where there is no
+ * contiguous room left, spread over several. The frame's slot; 0: no memory. */
+static uint32_t reply_write_large(
+    atoll__call_t *call, const atoll_frame_t *frame, const uint8_t *bytes, uint32_t *flags) {
+    uint32_t length = frame->payload_length;
+    if (length > atoll__arena_payload_max()) return 0;
+    uint32_t slot = atoll__slot_take(
+        call->client_number, ATOLL_FRAME_BYTES + length, ATOLL__HOLD_LIBRARY);
+    if (slot != 0) {
+        atoll__frame_write(atoll__slot_bytes(slot), frame, NULL, bytes);
+        return slot;
+    }
+    *flags |= ATOLL_FLAG_EXTENDED;
+    return atoll__chain_write(call->client_number, call->slot, frame, bytes, length);
+}
+
+/* Writes the reply into the request's slot, or elsewhere; fills in the event. */
 static atoll_event_t reply_write(
     atoll__call_t *call, atoll_status_t status, uint32_t flags, const uint8_t *bytes,
     uint32_t length) {
     uint32_t client = call->client_number;
     uint32_t slot = call->slot;
-    uint32_t capacity = atoll__slot_capacity(slot);
-    if (length > capacity - ATOLL_FRAME_BYTES) {
-        uint32_t larger = length > atoll__arena_payload_max()
-                              ? 0
-                              : atoll__slot_take(
-                                    client, ATOLL_FRAME_BYTES + length, ATOLL__HOLD_LIBRARY);
-        if (larger == 0) {
-            status = ATOLL_NO_MEMORY;
-            flags = 0;
-            length = 0;
-        } else {
-            slot = larger;
-        }
-    }
     atoll_frame_t frame = {
         .kind = ATOLL_KIND_REPLY,
         .flags = (uint16_t)((flags & ATOLL_FLAG_ENCODING) | ATOLL_FLAG_END |
@@ -37,7 +39,12 @@ static atoll_event_t reply_write(
         .target = status,
         .payload_length = length,
     };
-    atoll__frame_write(atoll__slot_bytes(slot), &frame, bytes);
+    uint32_t event_flags = frame.flags;
+    if (length > atoll__slot_capacity(slot) - ATOLL_FRAME_BYTES)
+        slot = reply_write_large(call, &frame, bytes, &event_flags);
+    else
+        atoll__frame_write(atoll__slot_bytes(slot), &frame, NULL, bytes);
+    if (slot == 0) return reply_write(call, ATOLL_NO_MEMORY, 0, NULL, 0);
     /* Only now: the engine's bytes may have been the request's own. */
     if (slot != call->slot) (void)atoll__slot_free(client, call->slot, ATOLL__HOLD_LIBRARY);
     call->slot = 0;
@@ -47,7 +54,7 @@ static atoll_event_t reply_write(
         .ticket = call->ticket,
         .slot = slot,
         .length = length,
-        .flags = frame.flags,
+        .flags = event_flags,
         .elapsed_us = elapsed_us(call->started_ns),
         .lost = atomic_exchange_explicit(&call->logs_lost, 0, memory_order_relaxed),
     };
@@ -158,6 +165,19 @@ atoll_status_t atoll__host_migrate(void *handle) {
     /* SYNC POINT: call-migrate. After the call became RUNNING; paired with client-dead. */
     else if (client_gone(call))
         status = ATOLL_CANCELLED;
+    atoll__call_release(call);
+    return status;
+}
+
+atoll_status_t atoll__host_payload(void *handle, uint8_t **bytes) {
+    atoll__call_t *call = atoll__call_acquire((uint32_t)(uintptr_t)handle);
+    if (call == NULL) return ATOLL_NOT_FOUND;
+    atoll_status_t status = ATOLL_OK;
+    const uint8_t *whole = call->request.payload;
+    if (call->chain != NULL) whole = atoll__chain_whole(call->chain);
+    if (whole == NULL) status = ATOLL_NO_MEMORY;
+    /* The table's type is shared with what an engine may write. */
+    *bytes = (uint8_t *)(uintptr_t)whole;
     atoll__call_release(call);
     return status;
 }

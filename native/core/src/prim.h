@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "atoll.h"
+
 /* Address space that is backed on first touch, zeroed; NULL on failure. Never given back. */
 void *atoll__prim_reserve(size_t bytes);
 /* Gives the pages of a range back to the system; they read as zero afterwards. */
@@ -21,6 +23,8 @@ bool atoll__prim_barrier(void);
 
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t atoll__prim_now_ns(void);
+/* CLOCK_REALTIME: nanoseconds since 1970-01-01 UTC. */
+uint64_t atoll__prim_wall_ns(void);
 /* Lets another thread run for about a millisecond. */
 void atoll__prim_pause(void);
 #ifdef ATOLL__INTERLEAVE
@@ -45,6 +49,11 @@ int atoll__prim_listen(const char *path);
 int atoll__prim_accept(int listener, int *connection);
 /* Reads what is there: bytes read, 0: nothing yet, -1: the peer is gone. */
 int atoll__prim_read(int socket, uint8_t *bytes, size_t length);
+/* Writes from, or reads into, runs of bytes, without blocking and without SIGPIPE. What was
+ * transferred is taken off the runs, so that after a transfer that was cut short the same list says
+ * what is left. Bytes transferred, 0: the other side is not ready; -1: it is gone. */
+int64_t atoll__prim_writev(int socket, atoll_bytes_t *parts, uint32_t count);
+int64_t atoll__prim_readv(int socket, atoll_bytes_t *parts, uint32_t count);
 /* Writes one byte without blocking and without SIGPIPE. Whether it was written does not matter: the
  * reader of a full buffer has bytes to read, and a reader that is gone is seen by its hang-up. */
 void atoll__prim_wake(int socket);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -20,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,6 +53,12 @@ bool atoll__prim_barrier(void) {
 uint64_t atoll__prim_now_ns(void) {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t atoll__prim_wall_ns(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
@@ -164,6 +172,52 @@ int atoll__prim_read(int socket, uint8_t *bytes, size_t length) {
         if (errno == EINTR) continue;
         return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
     }
+}
+
+/* The runs are laid out as iovec, so no second list is needed. */
+_Static_assert(sizeof(atoll_bytes_t) == sizeof(struct iovec), "iovec");
+_Static_assert(offsetof(atoll_bytes_t, bytes) == offsetof(struct iovec, iov_base), "iovec");
+_Static_assert(offsetof(atoll_bytes_t, length) == offsetof(struct iovec, iov_len), "iovec");
+
+/* Takes transferred bytes off the front of the runs; how many runs are empty now. */
+static uint32_t advance(atoll_bytes_t *parts, uint32_t count, uint64_t done) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t here = done < parts[i].length ? done : parts[i].length;
+        parts[i].bytes += here;
+        parts[i].length -= here;
+        done -= here;
+        if (parts[i].length > 0) return i;
+    }
+    return count;
+}
+
+/* sendmsg and recvmsg are writev and readv with flags. */
+static int64_t transfer(int socket, atoll_bytes_t *parts, uint32_t count, bool out) {
+    int64_t done = 0;
+    for (uint32_t used = advance(parts, count, 0); used < count;) {
+        parts += used;
+        count -= used;
+        struct msghdr message = {
+            .msg_iov = (struct iovec *)(void *)parts,
+            .msg_iovlen = count < IOV_MAX ? count : IOV_MAX,
+        };
+        int flags = MSG_DONTWAIT | (out ? MSG_NOSIGNAL : 0);
+        ssize_t now = out ? sendmsg(socket, &message, flags) : recvmsg(socket, &message, flags);
+        if (now < 0 && errno == EINTR) now = 0;
+        else if (now < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
+        else if (now <= 0) return done > 0 ? done : -1;
+        done += now;
+        used = advance(parts, count, (uint64_t)now);
+    }
+    return done;
+}
+
+int64_t atoll__prim_writev(int socket, atoll_bytes_t *parts, uint32_t count) {
+    return transfer(socket, parts, count, true);
+}
+
+int64_t atoll__prim_readv(int socket, atoll_bytes_t *parts, uint32_t count) {
+    return transfer(socket, parts, count, false);
 }
 
 void atoll__prim_wake(int socket) {

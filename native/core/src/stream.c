@@ -124,17 +124,20 @@ void atoll__stream_deliver(atoll__call_t *call) {
 }
 
 static atoll_status_t chunk_read(uint32_t slot, atoll__chunk_t *chunk) {
-    atoll_frame_t frame;
-    atoll_status_t status =
-        atoll__frame_read(atoll__slot_bytes(slot), atoll__slot_capacity(slot), &frame);
-    if (status != ATOLL_OK) return status;
+    /* No extension means anything in a chunk: they are stepped over, not looked at. */
+    atoll__message_t message;
+    const uint8_t *bytes = atoll__slot_bytes(slot);
+    atoll_fault_t fault =
+        atoll__frame_read(bytes, atoll__slot_capacity(slot), ATOLL_LEVEL_HEADER, &message);
+    if (fault != ATOLL_FAULT_NONE) return atoll__frame_refuse(fault, &message.frame);
+    atoll_frame_t frame = message.frame;
     if (frame.kind != ATOLL_KIND_BODY)
         return atoll__fail(ATOLL_INVALID_FRAME, "Cannot send: the frame is not a BODY");
     if (frame.payload_length > ATOLL_CHUNK_BYTES_MAX)
         return atoll__fail(ATOLL_INVALID_FRAME, "Cannot send: the chunk is too large");
     *chunk = (atoll__chunk_t){
         .slot = slot,
-        .offset = atoll__frame_payload_offset(&frame),
+        .offset = (uint32_t)(message.payload - bytes),
         .length = frame.payload_length,
         .flags = frame.flags,
     };
@@ -249,7 +252,7 @@ static atoll_status_t out_push(
         .request_id = call->request.request_id,
         .payload_length = length,
     };
-    atoll__frame_write(atoll__slot_bytes(slot), &frame, bytes);
+    atoll__frame_write(atoll__slot_bytes(slot), &frame, NULL, bytes);
     atoll__node_t *node = &call->head_node;
     if (kind == ATOLL_KIND_BODY)
         node = &call->body_nodes[atomic_fetch_add(&call->out_number, 1) % ATOLL_STREAM_WINDOW];

@@ -8,10 +8,12 @@
 #include "internal.h"
 
 /* What a frame that is to be submitted must be, beside valid. */
-static atoll_status_t request_read(uint32_t slot, atoll_frame_t *frame, atoll__route_t *route) {
-    atoll_status_t status =
-        atoll__frame_read(atoll__slot_bytes(slot), atoll__slot_capacity(slot), frame);
-    if (status != ATOLL_OK) return status;
+static atoll_status_t request_read(
+    uint32_t slot, atoll__message_t *message, atoll__route_t *route) {
+    atoll_fault_t fault = atoll__frame_receive(
+        ATOLL__PEER_SELF, atoll__slot_bytes(slot), atoll__slot_capacity(slot), NULL, 0, message);
+    if (fault != ATOLL_FAULT_NONE) return atoll__frame_refuse(fault, &message->frame);
+    const atoll_frame_t *frame = &message->frame;
     if (frame->kind < ATOLL_KIND_CALL || frame->kind > ATOLL_KIND_CONTROL)
         return atoll__fail(ATOLL_INVALID_FRAME, "Cannot submit: the frame is not a request");
     if (frame->kind == ATOLL_KIND_CONTROL) {
@@ -28,9 +30,41 @@ static atoll_status_t request_read(uint32_t slot, atoll_frame_t *frame, atoll__r
     return found && atoll__engine_at(route->engine) != NULL ? ATOLL_OK : ATOLL_NOT_FOUND;
 }
 
+/* The extension's time on CLOCK_MONOTONIC. */
+static uint64_t deadline_of(const atoll_deadline_t *deadline, uint64_t now_ns) {
+    if (deadline->clock == ATOLL_CLOCK_MONOTONIC) return deadline->at_ns;
+    uint64_t wall_ns = atoll__prim_wall_ns();
+    if (deadline->at_ns <= wall_ns) return now_ns;
+    uint64_t left_ns = deadline->at_ns - wall_ns;
+    return left_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + left_ns;
+}
+
+/* What the extensions say. Not OK: the parts are not the client's, or the deadline is over. */
+static atoll_status_t call_extend(atoll__call_t *call, const atoll__message_t *message) {
+    if (atoll__message_has(message, ATOLL_EXTENSION_TRACE)) {
+        call->trace = atoll__trace_extension(&message->trace);
+        call->request.trace = (const uint8_t *)&call->trace;
+    }
+    if (message->parts_count > 0) {
+        atoll_status_t status = atoll__chain_take(call->client_number, message, &call->chain);
+        if (status != ATOLL_OK) return status;
+        call->request.payload = NULL;
+        call->request.payload_length = (uint32_t)call->chain->bytes;
+        call->request.parts = (const uint8_t *)call->chain->parts;
+        call->request.parts_count = call->chain->count;
+        /* Nobody puts pieces together on the client's thread. */
+        call->request.inline_allowed = 0;
+    }
+    if (!atoll__message_has(message, ATOLL_EXTENSION_DEADLINE)) return ATOLL_OK;
+    uint64_t deadline_ns = deadline_of(&message->deadline, call->started_ns);
+    if (deadline_ns < call->request.deadline_ns) call->request.deadline_ns = deadline_ns;
+    return deadline_ns > call->started_ns ? ATOLL_OK : ATOLL_DEADLINE;
+}
+
 static void call_fill(
-    atoll__call_t *call, atoll__client_t *client, uint32_t slot, const atoll_frame_t *frame,
+    atoll__call_t *call, atoll__client_t *client, uint32_t slot, const atoll__message_t *message,
     const atoll__route_t *route, uint32_t budget_us) {
+    const atoll_frame_t *frame = &message->frame;
     call->client = client;
     call->client_number = atomic_load_explicit(&client->number, memory_order_relaxed);
     call->slot = slot;
@@ -42,7 +76,7 @@ static void call_fill(
                     frame->kind == ATOLL_KIND_CONTROL ||
                     frame->payload_length > ATOLL__INLINE_PAYLOAD_MAX;
     call->request = (atoll_request_t){
-        .payload = atoll__slot_bytes(slot) + atoll__frame_payload_offset(frame),
+        .payload = message->payload,
         .deadline_ns = call->started_ns + (uint64_t)budget_us * 1000u,
         .request_id = frame->request_id,
         .payload_length = frame->payload_length,
@@ -67,12 +101,19 @@ static atoll_status_t area_pending(atoll__client_t *client, uint32_t ticket) {
 
 static atoll_status_t call_refuse(
     atoll__client_t *client, uint32_t slot, atoll__call_t *call, atoll_status_t status) {
-    if (call != NULL) atoll__call_unuse(call);
+    if (call != NULL) {
+        /* The parts go back with the frame; else the call would free them. */
+        if (call->chain != NULL) atoll__chain_return(call->chain);
+        call->chain = NULL;
+        atoll__call_unuse(call);
+    }
     (void)atoll__slot_move(
         atomic_load_explicit(&client->number, memory_order_relaxed), slot, ATOLL__HOLD_LIBRARY,
         ATOLL__HOLD_CLIENT);
     if (status == ATOLL_NOT_FOUND)
         return atoll__fail(status, "Cannot submit: no such target or engine, or a stale one");
+    if (status == ATOLL_DEADLINE)
+        return atoll__fail(status, "Cannot submit: the deadline of the frame is over");
     if (status != ATOLL_OVERLOADED) return status;
     atoll__count_add(ATOLL__COUNT_REFUSED, 1);
     return atoll__fail(status, "Cannot submit: as many calls as allowed are running and waiting");
@@ -82,21 +123,24 @@ atoll_status_t atoll__call_submit(atoll__client_t *client, uint32_t slot) {
     uint32_t number = atomic_load_explicit(&client->number, memory_order_relaxed);
     if (!atoll__slot_move(number, slot, ATOLL__HOLD_CLIENT, ATOLL__HOLD_LIBRARY))
         return atoll__fail(ATOLL_INVALID_FRAME, "Cannot submit: not a slot of this client");
-    atoll_frame_t frame;
+    atoll__message_t message;
     atoll__route_t route;
-    atoll_status_t status = request_read(slot, &frame, &route);
+    atoll_status_t status = request_read(slot, &message, &route);
     if (status != ATOLL_OK) return call_refuse(client, slot, NULL, status);
     atoll__call_t *call = atoll__call_new();
     if (call == NULL) return call_refuse(client, slot, NULL, ATOLL_OVERLOADED);
     uint32_t ticket = call->ticket;
     /* Read once: budget and places are of the same setting. */
+    const atoll_frame_t *frame = &message.frame;
     atoll__limits_t limits = {.budget_us = ATOLL__CONTROL_BUDGET_US};
-    if (frame.kind != ATOLL_KIND_CONTROL) (void)atoll__group_limits(route.group, &limits);
-    bool asks_less = frame.budget_us != 0 && frame.budget_us < limits.budget_us;
+    if (frame->kind != ATOLL_KIND_CONTROL) (void)atoll__group_limits(route.group, &limits);
+    bool asks_less = frame->budget_us != 0 && frame->budget_us < limits.budget_us;
     call_fill(
-        call, client, slot, &frame, &route, asks_less ? frame.budget_us : limits.budget_us);
+        call, client, slot, &message, &route, asks_less ? frame->budget_us : limits.budget_us);
+    if (message.known != 0) status = call_extend(call, &message);
     atoll__call_publish(call);
-    if (frame.kind != ATOLL_KIND_CONTROL) {
+    if (status != ATOLL_OK) return call_refuse(client, slot, call, status);
+    if (frame->kind != ATOLL_KIND_CONTROL) {
         status = atoll__group_enter(route.group, &limits, call);
         if (status == ATOLL_PENDING) {
             atoll__call_queued(ticket);

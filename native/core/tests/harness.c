@@ -135,7 +135,7 @@ uint32_t peer_frame(
         .budget_us = budget_us,
         .payload_length = length,
     };
-    atoll__frame_write(peer->base + (size_t)slot * 64, &frame, payload);
+    atoll__frame_write(peer->base + (size_t)slot * 64, &frame, NULL, payload);
     return slot;
 }
 

@@ -63,7 +63,8 @@ enum {
     DEAF = 12,
     INLINED = 13,
     WRITER = 14,
-    STUBBORN = 15
+    STUBBORN = 15,
+    INSPECT = 16
 };
 
 /* Folder of the built files. */

@@ -141,7 +141,7 @@ static void *submit_until_closed(void *argument) {
         if (slot == 0) return NULL;
         atoll_frame_t frame = {
             .kind = ATOLL_KIND_CALL, .target = peer->group, .payload_length = 1};
-        atoll__frame_write(atoll__slot_bytes(slot), &frame, (const uint8_t *)"x");
+        atoll__frame_write(atoll__slot_bytes(slot), &frame, NULL, (const uint8_t *)"x");
         atoll_status_t status = atoll_submit(peer->client, slot);
         if (status == ATOLL_CLOSED) return NULL;
         if (status == ATOLL_OK) (void)atoll_slot_give(peer->client, peer->submitted->slot);

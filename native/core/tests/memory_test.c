@@ -1,85 +1,8 @@
-/* Frames, free lists and the arena. */
+/* Free lists and the arena. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "harness.h"
-
-static atoll_frame_t valid_frame(uint8_t *bytes, uint32_t flags) {
-    atoll_frame_t frame = {
-        .kind = ATOLL_KIND_CALL,
-        .flags = (uint16_t)flags,
-        .request_id = 9,
-        .target = 3,
-        .payload_length = 5,
-    };
-    atoll__frame_write(bytes, &frame, (const uint8_t *)"hello");
-    memcpy(&frame, bytes, sizeof frame);
-    return frame;
-}
-
-static atoll_status_t read_changed(atoll_frame_t frame, uint32_t capacity) {
-    uint8_t bytes[64];
-    (void)valid_frame(bytes, 0);
-    memcpy(bytes, &frame, sizeof frame);
-    return atoll__frame_read(bytes, capacity, &frame);
-}
-
-TEST(frame_refused, "A26: frames with a bad header are refused, field by field") {
-    uint8_t bytes[64];
-    atoll_frame_t good = valid_frame(bytes, 0);
-    CHECK_EQUAL(read_changed(good, 64), ATOLL_OK);
-    CHECK_EQUAL(read_changed(good, 37), ATOLL_OK);
-    CHECK_EQUAL(read_changed(good, 36), ATOLL_INVALID_FRAME);
-    CHECK_EQUAL(read_changed(good, 31), ATOLL_INVALID_FRAME);
-    CHECK_EQUAL(read_changed(good, 0), ATOLL_INVALID_FRAME);
-    atoll_frame_t bad = good;
-    bad.magic ^= 1;
-    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
-    bad = good;
-    bad.version = 2;
-    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
-    bad = good;
-    bad.kind = 0;
-    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
-    bad.kind = 9;
-    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
-    bad = good;
-    bad.flags = 0x8000;
-    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
-    bad = good;
-    bad.payload_length = 33;
-    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
-    bad.payload_length = UINT32_MAX;
-    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
-    bad = good;
-    bad.extension_words = UINT16_MAX;
-    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
-    bad.payload_length = UINT32_MAX;
-    CHECK_EQUAL(read_changed(bad, 64), ATOLL_INVALID_FRAME);
-}
-
-TEST(frame_checked, "A26: each flipped bit of a checked frame is noticed") {
-    uint8_t bytes[64];
-    atoll_frame_t frame = valid_frame(bytes, ATOLL_FLAG_CHECKED);
-    CHECK_EQUAL(atoll__frame_read(bytes, 37, &frame), ATOLL_OK);
-    for (uint32_t bit = 0; bit < 37 * 8; bit++) {
-        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        atoll_status_t status = atoll__frame_read(bytes, 37, &frame);
-        /* Without the flag itself the frame is an unchecked one; that is the door's decision. */
-        bool flag = bit / 8 == 4 && bit % 8 == 0;
-        CHECK_EQUAL(status, flag ? ATOLL_OK : ATOLL_INVALID_FRAME);
-        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-    }
-}
-
-TEST(frame_extensions, "frames with extensions are read, the payload behind them") {
-    uint8_t bytes[64];
-    atoll_frame_t frame = valid_frame(bytes, 0);
-    frame.extension_words = 2;
-    memcpy(bytes, &frame, sizeof frame);
-    CHECK_EQUAL(atoll__frame_read(bytes, 64, &frame), ATOLL_OK);
-    CHECK_EQUAL(atoll__frame_payload_offset(&frame), 48);
-}
 
 /* ---- free list ---- */
 

@@ -26,6 +26,11 @@ pub const ATOLL_REAP_BUSY: u32 = 4294967295;
 pub const ATOLL_STREAM_WINDOW: u32 = 4;
 /// Largest body chunk: a 64 KiB slot less the frame header.
 pub const ATOLL_CHUNK_BYTES_MAX: u32 = 65504;
+/// Bit of an extension's type: a reader that does not know the type must refuse the frame instead
+/// of skipping it.
+pub const ATOLL_EXTENSION_CRITICAL: u16 = 32768;
+/// Most payload descriptors of one frame: 32 MiB of 64 KiB slots.
+pub const ATOLL_PARTS_MAX: u32 = 512;
 /// What a client writes first on its wake socket.
 pub const ATOLL_NONCE_BYTES: u32 = 16;
 
@@ -94,7 +99,8 @@ pub const ATOLL_KIND_CREDIT: AtollKind = 20;
 
 /// Bits of a frame's flags.
 pub type AtollFlag = u16;
-/// crc32c covers header, extensions and payload; without it the field is ignored on trusted doors.
+/// crc32c covers header, extensions and payload. Without it the field covers header and
+/// extensions, and is ignored on trusted doors.
 pub const ATOLL_FLAG_CHECKED: AtollFlag = 1;
 /// Nothing follows: the body is complete with this frame.
 pub const ATOLL_FLAG_END: AtollFlag = 2;
@@ -102,12 +108,84 @@ pub const ATOLL_FLAG_END: AtollFlag = 2;
 pub const ATOLL_FLAG_STDERR: AtollFlag = 4;
 /// Never run this call inline: hand it to the workers.
 pub const ATOLL_FLAG_DETACHED: AtollFlag = 8;
-/// Payload encoding, bits 8 to 11: 0 raw, 1 JSON, 2 MessagePack, 3 rkyv.
+/// Events only, refused in a frame: the frame in the slot has extensions and its payload lies
+/// behind them or where they say.
+pub const ATOLL_FLAG_EXTENDED: AtollFlag = 16;
+/// Payload encoding, bits 8 to 11: 0 raw, 1 JSON, 2 MessagePack, 3 rkyv; others are refused.
 pub const ATOLL_FLAG_JSON: AtollFlag = 256;
 /// See JSON.
 pub const ATOLL_FLAG_MSGPACK: AtollFlag = 512;
+/// See JSON. An archive of rkyv 0.8, validated before it is trusted, then read in place.
+pub const ATOLL_FLAG_RKYV: AtollFlag = 768;
 /// Mask of the payload encoding.
 pub const ATOLL_FLAG_ENCODING: AtollFlag = 3840;
+
+/// Type of an extension, without the critical bit.
+pub type AtollExtension = u16;
+/// Nothing: skipped whatever it holds, may repeat. Stripping an extension is writing this type
+/// over its own.
+pub const ATOLL_EXTENSION_PADDING: AtollExtension = 0;
+/// atoll_trace_t.
+pub const ATOLL_EXTENSION_TRACE: AtollExtension = 1;
+/// Who calls, UTF-8. From a peer it is never believed: the door strips it and sets its own.
+pub const ATOLL_EXTENSION_PRINCIPAL: AtollExtension = 2;
+/// For whom, UTF-8. As PRINCIPAL.
+pub const ATOLL_EXTENSION_TENANT: AtollExtension = 3;
+/// atoll_deadline_t; the earlier of it and the budget counts.
+pub const ATOLL_EXTENSION_DEADLINE: AtollExtension = 4;
+/// atoll_payload_t and its parts; always critical.
+pub const ATOLL_EXTENSION_PAYLOAD: AtollExtension = 5;
+
+/// What an absolute time counts from.
+pub type AtollClock = u8;
+/// CLOCK_MONOTONIC of this machine; refused from a peer that may be on another one.
+pub const ATOLL_CLOCK_MONOTONIC: AtollClock = 1;
+/// Nanoseconds since 1970-01-01 UTC, CLOCK_REALTIME.
+pub const ATOLL_CLOCK_REALTIME: AtollClock = 2;
+
+/// How closely a frame is looked at; each level does what the one before does.
+pub type AtollLevel = u32;
+/// The header, and that all of the frame is there.
+pub const ATOLL_LEVEL_HEADER: AtollLevel = 0;
+/// Also every extension.
+pub const ATOLL_LEVEL_STRUCTURE: AtollLevel = 1;
+/// Also the checksum, which must be there, and that padding is zero.
+pub const ATOLL_LEVEL_FULL: AtollLevel = 2;
+
+/// Why a frame is refused, in the order in which it is looked for.
+pub type AtollFault = u32;
+/// It is not.
+pub const ATOLL_FAULT_NONE: AtollFault = 0;
+/// Shorter than a header.
+pub const ATOLL_FAULT_SHORT: AtollFault = 1;
+/// Wrong magic.
+pub const ATOLL_FAULT_MAGIC: AtollFault = 2;
+/// Another version of the header.
+pub const ATOLL_FAULT_VERSION: AtollFault = 3;
+/// Unknown kind.
+pub const ATOLL_FAULT_KIND: AtollFault = 4;
+/// Unknown flags.
+pub const ATOLL_FAULT_FLAGS: AtollFault = 5;
+/// Unknown payload encoding.
+pub const ATOLL_FAULT_ENCODING: AtollFault = 6;
+/// Longer than the bytes that are there.
+pub const ATOLL_FAULT_LENGTH: AtollFault = 7;
+/// Wrong checksum.
+pub const ATOLL_FAULT_CHECKSUM: AtollFault = 8;
+/// An extension ends behind the extensions.
+pub const ATOLL_FAULT_EXTENSION: AtollFault = 9;
+/// An unknown extension that is critical.
+pub const ATOLL_FAULT_CRITICAL: AtollFault = 10;
+/// A known extension twice.
+pub const ATOLL_FAULT_DUPLICATE: AtollFault = 11;
+/// The value of a known extension is too short or has no meaning.
+pub const ATOLL_FAULT_VALUE: AtollFault = 12;
+/// Payload descriptors that do not add up, or are not critical.
+pub const ATOLL_FAULT_PARTS: AtollFault = 13;
+/// A clock that is unknown or not shared with the peer.
+pub const ATOLL_FAULT_CLOCK: AtollFault = 14;
+/// Bytes between extensions that are not zero.
+pub const ATOLL_FAULT_PADDING: AtollFault = 15;
 
 /// Header of each message, little-endian, the same at every door. Extensions of extension_words *
 /// 8 bytes follow, then the payload.
@@ -148,6 +226,109 @@ const _: () = assert!(offset_of!(AtollFrame, budget_us) == 20);
 const _: () = assert!(offset_of!(AtollFrame, payload_length) == 24);
 const _: () = assert!(offset_of!(AtollFrame, crc32c) == 28);
 
+/// Head of each extension. The value follows; the next extension begins at the next multiple of 8
+/// bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct AtollExtensionHead {
+    /// atoll_extension_t, perhaps with ATOLL_EXTENSION_CRITICAL.
+    pub tag: u16,
+    /// Bytes of the value.
+    pub length: u16,
+}
+
+const _: () = assert!(size_of::<AtollExtensionHead>() == 4);
+const _: () = assert!(offset_of!(AtollExtensionHead, tag) == 0);
+const _: () = assert!(offset_of!(AtollExtensionHead, length) == 2);
+
+/// Extension TRACE: W3C trace context, https://www.w3.org/TR/trace-context/.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct AtollTrace {
+    /// ATOLL_EXTENSION_TRACE.
+    pub tag: u16,
+    /// 28, or more from a newer peer.
+    pub length: u16,
+    /// trace-flags.
+    pub flags: u8,
+    /// Written as zero, not looked at.
+    pub reserved: [u8; 3],
+    /// trace-id; all zero: there is no trace.
+    pub trace_id: [u8; 16],
+    /// parent-id.
+    pub span_id: [u8; 8],
+}
+
+const _: () = assert!(size_of::<AtollTrace>() == 32);
+const _: () = assert!(offset_of!(AtollTrace, tag) == 0);
+const _: () = assert!(offset_of!(AtollTrace, length) == 2);
+const _: () = assert!(offset_of!(AtollTrace, flags) == 4);
+const _: () = assert!(offset_of!(AtollTrace, reserved) == 5);
+const _: () = assert!(offset_of!(AtollTrace, trace_id) == 8);
+const _: () = assert!(offset_of!(AtollTrace, span_id) == 24);
+
+/// Extension DEADLINE: when the call has to be over.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct AtollDeadline {
+    /// ATOLL_EXTENSION_DEADLINE.
+    pub tag: u16,
+    /// 12, or more from a newer peer.
+    pub length: u16,
+    /// atoll_clock_t.
+    pub clock: u8,
+    /// Written as zero, not looked at.
+    pub reserved: [u8; 3],
+    /// Nanoseconds on that clock.
+    pub at_ns: u64,
+}
+
+const _: () = assert!(size_of::<AtollDeadline>() == 16);
+const _: () = assert!(offset_of!(AtollDeadline, tag) == 0);
+const _: () = assert!(offset_of!(AtollDeadline, length) == 2);
+const _: () = assert!(offset_of!(AtollDeadline, clock) == 4);
+const _: () = assert!(offset_of!(AtollDeadline, reserved) == 5);
+const _: () = assert!(offset_of!(AtollDeadline, at_ns) == 8);
+
+/// Extension PAYLOAD: the payload goes on in these parts, in order, behind what the frame holds
+/// itself. atoll_part_t follow, at most ATOLL_PARTS_MAX.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct AtollPayload {
+    /// ATOLL_EXTENSION_PAYLOAD with ATOLL_EXTENSION_CRITICAL.
+    pub tag: u16,
+    /// 4 and 16 for each part.
+    pub length: u16,
+    /// Sum of the parts' lengths; with payload_length it stays below 2^32.
+    pub bytes: u32,
+}
+
+const _: () = assert!(size_of::<AtollPayload>() == 8);
+const _: () = assert!(offset_of!(AtollPayload, tag) == 0);
+const _: () = assert!(offset_of!(AtollPayload, length) == 2);
+const _: () = assert!(offset_of!(AtollPayload, bytes) == 4);
+
+/// A payload descriptor.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct AtollPart {
+    /// 0: the arena of the library; else the handle of a shared segment or registered buffer of
+    /// the connection.
+    pub segment: u32,
+    /// Slot in it; of the frame's client, each at most once.
+    pub slot: u32,
+    /// First byte, from the slot's beginning.
+    pub offset: u32,
+    /// Bytes, 1 or more.
+    pub length: u32,
+}
+
+const _: () = assert!(size_of::<AtollPart>() == 16);
+const _: () = assert!(offset_of!(AtollPart, segment) == 0);
+const _: () = assert!(offset_of!(AtollPart, slot) == 4);
+const _: () = assert!(offset_of!(AtollPart, offset) == 8);
+const _: () = assert!(offset_of!(AtollPart, length) == 12);
+
 /// What a client learns about one of its calls. atoll_submit writes one at the start of the
 /// client's area, atoll_reap an array behind it.
 #[repr(C)]
@@ -162,7 +343,8 @@ pub struct AtollEvent {
     /// Slot of the frame, 0: none. The client owns it from here on and gives it back with
     /// atoll_slot_give or reuses it.
     pub slot: u32,
-    /// Payload bytes at slot * 64 + 32; for CREDIT the number of chunks.
+    /// Payload bytes at slot * 64 + 32, or with EXTENDED in flags where the frame says; for CREDIT
+    /// the number of chunks.
     pub length: u32,
     /// Flags of the frame.
     pub flags: u32,
@@ -361,11 +543,26 @@ const _: () = assert!(offset_of!(AtollGroupLimits, queue_max) == 4);
 const _: () = assert!(offset_of!(AtollGroupLimits, budget_default_us) == 8);
 const _: () = assert!(offset_of!(AtollGroupLimits, reserved) == 12);
 
+/// A run of bytes, laid out as POSIX's iovec.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct AtollBytes {
+    /// The first one.
+    pub bytes: *const u8,
+    /// How many.
+    pub length: u64,
+}
+
+const _: () = assert!(size_of::<AtollBytes>() == 16);
+const _: () = assert!(offset_of!(AtollBytes, bytes) == 0);
+const _: () = assert!(offset_of!(AtollBytes, length) == 8);
+
 /// A call as the engine sees it; valid until the call's reply.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AtollRequest {
-    /// First byte of the payload, in the arena, not written by anyone until the reply.
+    /// First byte of the payload, in the arena, not written by anyone until the reply; null when
+    /// parts_count is not 0.
     pub payload: *const u8,
     /// CLOCK_MONOTONIC, absolute.
     pub deadline_ns: u64,
@@ -383,9 +580,17 @@ pub struct AtollRequest {
     pub ticket: u32,
     /// 1: the engine may run it on this thread; 0: hand it to the workers.
     pub inline_allowed: u32,
+    /// atoll_trace_t of the request, null when it is not traced.
+    pub trace: *const u8,
+    /// atoll_bytes_t of each part of the payload, in order; call_payload gives them in one piece.
+    pub parts: *const u8,
+    /// How many; 0: the payload is in one piece.
+    pub parts_count: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<AtollRequest>() == 48);
+const _: () = assert!(size_of::<AtollRequest>() == 72);
 const _: () = assert!(offset_of!(AtollRequest, payload) == 0);
 const _: () = assert!(offset_of!(AtollRequest, deadline_ns) == 8);
 const _: () = assert!(offset_of!(AtollRequest, request_id) == 16);
@@ -395,6 +600,10 @@ const _: () = assert!(offset_of!(AtollRequest, kind) == 32);
 const _: () = assert!(offset_of!(AtollRequest, flags) == 36);
 const _: () = assert!(offset_of!(AtollRequest, ticket) == 40);
 const _: () = assert!(offset_of!(AtollRequest, inline_allowed) == 44);
+const _: () = assert!(offset_of!(AtollRequest, trace) == 48);
+const _: () = assert!(offset_of!(AtollRequest, parts) == 56);
+const _: () = assert!(offset_of!(AtollRequest, parts_count) == 64);
+const _: () = assert!(offset_of!(AtollRequest, reserved) == 68);
 
 /// What the core offers an engine. `call` is opaque and valid until its reply. All functions may
 /// be called from any thread.
@@ -444,6 +653,9 @@ pub struct AtollHost {
     /// From here on the call's events go to the client's ring. Must be called before another
     /// thread may touch the call. CANCELLED if the client has gone: the engine still replies.
     pub call_migrate: unsafe extern "C" fn(call: *mut c_void) -> AtollStatus,
+    /// The payload in one piece, put together once if it came in parts; valid until the reply, not
+    /// to be written. NO_MEMORY, NOT_FOUND after the reply.
+    pub call_payload: unsafe extern "C" fn(call: *mut c_void, bytes: *mut *mut u8) -> AtollStatus,
     /// HEAD, BODY, LOG or CREDIT (bytes null, length the number of chunks). Bytes are copied.
     /// WOULD_BLOCK: no window or no slot now, engine.call_credit follows. HEAD and BODY only on a
     /// migrated call.
@@ -467,7 +679,7 @@ pub struct AtollHost {
     pub chunk_free: unsafe extern "C" fn(call: *mut c_void, chunk: u32),
 }
 
-const _: () = assert!(size_of::<AtollHost>() == 112);
+const _: () = assert!(size_of::<AtollHost>() == 120);
 const _: () = assert!(offset_of!(AtollHost, group_add) == 8);
 const _: () = assert!(offset_of!(AtollHost, group_set) == 16);
 const _: () = assert!(offset_of!(AtollHost, group_remove) == 24);
@@ -478,9 +690,10 @@ const _: () = assert!(offset_of!(AtollHost, plugin_remove) == 56);
 const _: () = assert!(offset_of!(AtollHost, blob_take) == 64);
 const _: () = assert!(offset_of!(AtollHost, blob_free) == 72);
 const _: () = assert!(offset_of!(AtollHost, call_migrate) == 80);
-const _: () = assert!(offset_of!(AtollHost, call_event) == 88);
-const _: () = assert!(offset_of!(AtollHost, call_reply) == 96);
-const _: () = assert!(offset_of!(AtollHost, chunk_free) == 104);
+const _: () = assert!(offset_of!(AtollHost, call_payload) == 88);
+const _: () = assert!(offset_of!(AtollHost, call_event) == 96);
+const _: () = assert!(offset_of!(AtollHost, call_reply) == 104);
+const _: () = assert!(offset_of!(AtollHost, chunk_free) == 112);
 
 /// What an engine offers the core. `state` is what call_start stored for the call.
 #[repr(C)]

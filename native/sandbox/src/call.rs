@@ -10,7 +10,9 @@ use wasmtime::component::{
 };
 use wasmtime::{Error, Store};
 
-use crate::abi::{ATOLL_FLAG_ENCODING, ATOLL_FLAG_JSON, ATOLL_OK, ATOLL_PANIC, ATOLL_TOOL_ERROR};
+use crate::abi::{
+    ATOLL_FLAG_ENCODING, ATOLL_FLAG_JSON, ATOLL_OK, ATOLL_PANIC, ATOLL_TOOL_ERROR, AtollRequest,
+};
 use crate::component::{Export, ExportKind, Fast, Function, Returns};
 use crate::error::Outcome;
 use crate::host::CallRef;
@@ -20,11 +22,13 @@ use crate::limits::{LimitExceeded, LimitKind, Limits};
 use crate::reply;
 use crate::values::{ArgumentError, OutputError, ResultSide};
 
-/// The payload of a request: bytes of the arena that stay until the reply.
+/// The payload of a request: bytes of the core that stay until the reply.
 #[derive(Clone, Copy)]
 pub struct Payload {
+    /// Null: it came in parts.
     bytes: *const u8,
     length: usize,
+    call: CallRef,
 }
 
 // SAFETY: the core lets nobody write these bytes until the reply, so any thread may read them.
@@ -34,18 +38,29 @@ unsafe impl Sync for Payload {}
 
 impl Payload {
     /// # Safety
-    /// `bytes` must be valid and unchanged for `length` bytes for as long as this value is used.
-    pub unsafe fn new(bytes: *const u8, length: usize) -> Payload {
-        Payload { bytes, length }
+    /// `request` must be the one of `call`, and the call open for as long as this value is used.
+    pub unsafe fn new(request: &AtollRequest, call: CallRef) -> Payload {
+        Payload {
+            bytes: request.payload,
+            length: request.payload_length as usize,
+            call,
+        }
     }
 
-    /// The bytes.
-    pub fn as_slice(&self) -> &[u8] {
+    /// The bytes in one piece. Those that came in parts are put together by the first thread that
+    /// asks, which is never the caller's.
+    pub fn as_slice(&self) -> Result<&[u8], Outcome> {
         if self.length == 0 {
-            return &[];
+            return Ok(&[]);
         }
+        let bytes = match self.bytes.is_null() {
+            true => self.call.payload().map_err(|status| {
+                Outcome::message(status, "there is no memory to put the arguments together")
+            })?,
+            false => self.bytes,
+        };
         // SAFETY: promised to `new`.
-        unsafe { std::slice::from_raw_parts(self.bytes, self.length) }
+        Ok(unsafe { std::slice::from_raw_parts(bytes, self.length) })
     }
 }
 
@@ -112,6 +127,12 @@ enum Failure {
     Argument(ArgumentError),
     Wasm(Error),
     Output(OutputError),
+}
+
+impl From<Outcome> for Failure {
+    fn from(outcome: Outcome) -> Failure {
+        Failure::Ended(outcome)
+    }
 }
 
 impl From<Error> for Failure {
@@ -210,7 +231,7 @@ async fn text(
     returns: Returns,
 ) -> Result<Answer, Failure> {
     let mut scratch = Vec::new();
-    let payload = job.payload.as_slice();
+    let payload = job.payload.as_slice()?;
     let argument = if raw {
         payload
     } else {
@@ -234,7 +255,7 @@ async fn bytes(
     returns: Returns,
 ) -> Result<Answer, Failure> {
     let mut scratch = Vec::new();
-    let payload = job.payload.as_slice();
+    let payload = job.payload.as_slice()?;
     let argument = if raw {
         payload
     } else {
@@ -314,7 +335,7 @@ async fn dynamic(
     function: &Function,
     raw: bool,
 ) -> Result<Answer, Failure> {
-    let payload = job.payload.as_slice();
+    let payload = job.payload.as_slice()?;
     let signature = &function.signature;
     let params = match (raw, payload) {
         (true, payload) => signature.parse_raw(payload)?,

@@ -66,9 +66,9 @@ impl From<CallFuture> for Work {
 /// Answers a request. What must hold at once is done before this returns: an unloaded component
 /// takes no call that is started after it. Long work is done on a thread for blocking work.
 pub fn run(engine: &Arc<Engine>, call: CallRef, payload: Payload) -> Work {
-    let request = match serde_json::from_slice(payload.as_slice()) {
+    let request = match payload.as_slice().and_then(read) {
         Ok(request) => request,
-        Err(error) => return ready(Err(broken(&error))).into(),
+        Err(outcome) => return ready(Err(outcome)).into(),
     };
     let future = match request {
         Request::Instantiate { component } => return instantiate(engine, call, component),
@@ -98,11 +98,13 @@ fn ready(answered: Result<Value, Outcome>) -> CallFuture {
     Box::pin(std::future::ready(outcome(answered)))
 }
 
-fn broken(error: &serde_json::Error) -> Outcome {
-    Outcome::message(
-        ATOLL_INVALID_ARGUMENT,
-        format!("the CONTROL request is broken: {error}"),
-    )
+fn read(payload: &[u8]) -> Result<Request, Outcome> {
+    serde_json::from_slice(payload).map_err(|error| {
+        Outcome::message(
+            ATOLL_INVALID_ARGUMENT,
+            format!("the CONTROL request is broken: {error}"),
+        )
+    })
 }
 
 /// Does what takes long on a thread for blocking work.

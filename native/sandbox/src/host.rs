@@ -38,6 +38,16 @@ impl CallRef {
         unsafe { (self.host.call_migrate)(self.raw) == ATOLL_OK }
     }
 
+    /// The payload in one piece, if it came in parts put together on this thread.
+    pub fn payload(self) -> Result<*const u8, AtollStatus> {
+        let mut bytes = ptr::null_mut();
+        // SAFETY: the call is open and the out-parameter is valid for writing.
+        match unsafe { (self.host.call_payload)(self.raw, &mut bytes) } {
+            ATOLL_OK => Ok(bytes),
+            other => Err(other),
+        }
+    }
+
     /// Sends HEAD, BODY or LOG; the bytes are copied. The status tells whether there was room.
     pub fn event(self, kind: u8, flags: u16, bytes: &[u8]) -> AtollStatus {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -290,6 +300,9 @@ pub mod fake {
     unsafe extern "C" fn call_migrate(_: *mut c_void) -> AtollStatus {
         ATOLL_OK
     }
+    unsafe extern "C" fn call_payload(_: *mut c_void, _: *mut *mut u8) -> AtollStatus {
+        ATOLL_NOT_FOUND
+    }
     unsafe extern "C" fn call_event(
         _: *mut c_void,
         _: u32,
@@ -328,6 +341,7 @@ pub mod fake {
         blob_take,
         blob_free,
         call_migrate,
+        call_payload,
         call_event,
         call_reply,
         chunk_free,

@@ -307,7 +307,7 @@ impl Sending {
 fn request(
     job: &Job,
 ) -> std::result::Result<http::Request<UnsyncBoxBody<Bytes, Infallible>>, Outcome> {
-    let (builder, first) = http_head::read(job.payload.as_slice(), &job.limits)?;
+    let (builder, first) = http_head::read(job.payload.as_slice()?, &job.limits)?;
     let first = Bytes::copy_from_slice(first);
     let body = match job.whole {
         true => Full::new(first).boxed_unsync(),

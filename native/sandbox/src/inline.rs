@@ -57,7 +57,7 @@ pub fn start(
     *state_out = ptr::null_mut();
     // SAFETY: the core keeps the payload in place and unwritten until the reply, and the reply is
     // sent after the last use.
-    let payload = unsafe { Payload::new(request.payload, request.payload_length as usize) };
+    let payload = unsafe { Payload::new(request, call) };
     if request.kind == u32::from(ATOLL_KIND_CONTROL) {
         let work = control::run(engine, call, payload);
         let call = controlled(work, call, reply, request.deadline_ns);

@@ -205,3 +205,20 @@ fn a_plugin_that_overran_starts_on_the_workers_for_a_while() {
     );
     assert_eq!(reply.status, ATOLL_OK, "another plugin is not affected");
 }
+
+#[test]
+fn a_payload_in_parts_is_put_together_before_it_is_read() {
+    let rig = Rig::new();
+    let echo = rig.load_wat(&guests::echo(), json!({}));
+    let parted = Ask {
+        parts: 3,
+        inline: false,
+        ..Ask::default()
+    };
+    let reply = rig.call_as(echo.target("sum"), br#"{"a":40,"b":2}"#, &parted);
+    assert_eq!((reply.status, reply.text().as_str()), (ATOLL_OK, "42"));
+    let raw = Ask { flags: 0, ..parted };
+    let bytes: Vec<u8> = (0..100_000).map(|i| i as u8).collect();
+    let reply = rig.call_as(echo.target("echo"), &bytes, &raw);
+    assert_eq!((reply.status, reply.bytes), (ATOLL_OK, bytes));
+}

@@ -26,7 +26,8 @@ enum {
     DEAF = 12,   /* HTTP: refuses every chunk, held like HOLD */
     BUDGET = 13, /* replies the budget it sees, in microseconds */
     WRITER = 14, /* HTTP: writes as many full chunks as the payload says */
-    STUBBORN = 15 /* like HOLD, but a cancel does not end it */
+    STUBBORN = 15, /* like HOLD, but a cancel does not end it */
+    INSPECT = 16   /* replies what the request says, in words: see inspect() */
 };
 
 typedef struct state {
@@ -278,7 +279,9 @@ static state_t *state_new(void *call, const atoll_request_t *request) {
     state->call = call;
     state->behaviour = request->handle;
     state->length = request->payload_length;
-    memcpy(state->payload, request->payload, request->payload_length);
+    uint8_t *payload;
+    if (host->call_payload(call, &payload) != ATOLL_OK) abort();
+    memcpy(state->payload, payload, request->payload_length);
     atomic_store(&state->holders, 1);
     pthread_mutex_init(&state->lock, NULL);
     pthread_cond_init(&state->changed, NULL);
@@ -297,11 +300,29 @@ static atoll_status_t start_control(void *call, const atoll_request_t *request) 
     return ATOLL_OK;
 }
 
+/* `PARTS BYTES SUM FIRST-TRACE-BYTE LAST-SPAN-BYTE TRACE-FLAGS DEADLINE`: the parts, their bytes, the
+ * sum of all bytes; the trace context or zeroes. Without parts the payload counts as none. */
+static int inspect(const atoll_request_t *request, char *answer, size_t capacity) {
+    const atoll_bytes_t *parts = (const atoll_bytes_t *)(const void *)request->parts;
+    const atoll_trace_t *trace = (const atoll_trace_t *)(const void *)request->trace;
+    uint64_t bytes = 0;
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < request->parts_count; i++) {
+        bytes += parts[i].length;
+        for (uint64_t k = 0; k < parts[i].length; k++) sum += parts[i].bytes[k];
+    }
+    return snprintf(
+        answer, capacity, "%u %llu %u %u %u %u %llu", request->parts_count,
+        (unsigned long long)bytes, sum, trace == NULL ? 0u : trace->trace_id[0],
+        trace == NULL ? 0u : trace->span_id[7], trace == NULL ? 0u : trace->flags,
+        (unsigned long long)request->deadline_ns);
+}
+
 static atoll_status_t start_here(void *call, const atoll_request_t *request) {
     const uint8_t *payload = request->payload;
     uint32_t length = request->payload_length;
     char text[16] = {0};
-    memcpy(text, payload, length < 15 ? length : 15);
+    if (payload != NULL) memcpy(text, payload, length < 15 ? length : 15);
     uint32_t count = (uint32_t)strtoul(text, NULL, 10);
     if (request->handle == GROW) {
         uint8_t *bytes = malloc(count + 1);
@@ -318,6 +339,10 @@ static atoll_status_t start_here(void *call, const atoll_request_t *request) {
                 (uint32_t)size);
         }
         host->call_reply(call, ATOLL_OK, 0, NULL, 0);
+    } else if (request->handle == INSPECT) {
+        char answer[128];
+        int size = inspect(request, answer, sizeof answer);
+        host->call_reply(call, ATOLL_OK, 0, (uint8_t *)answer, (uint32_t)size);
     } else if (request->handle == BUDGET) {
         char line[32];
         int size = snprintf(line, sizeof line, "%u", request->inline_allowed);

@@ -73,6 +73,9 @@ unsafe extern "C" fn blob_free(bytes: *mut u8, length: u64) {
     // SAFETY: what blob_take leaked, given back once.
     drop(unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(bytes, length as usize)) });
 }
+unsafe extern "C" fn call_payload(_: *mut c_void, _: *mut *mut u8) -> AtollStatus {
+    ATOLL_NOT_FOUND
+}
 unsafe extern "C" fn call_migrate(_: *mut c_void) -> AtollStatus {
     ATOLL_OK
 }
@@ -120,6 +123,7 @@ static HOST: AtollHost = AtollHost {
     blob_take,
     blob_free,
     call_migrate,
+    call_payload,
     call_event,
     call_reply,
     chunk_free,
@@ -218,6 +222,10 @@ impl Library {
             flags: u32::from(flags),
             ticket: 1,
             inline_allowed: 1,
+            trace: ptr::null(),
+            parts: ptr::null(),
+            parts_count: 0,
+            reserved: 0,
         }
     }
 

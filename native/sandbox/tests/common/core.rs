@@ -180,6 +180,11 @@ unsafe extern "C" fn call_migrate(call: *mut c_void) -> AtollStatus {
     told.migrated = true;
     ATOLL_OK
 }
+unsafe extern "C" fn call_payload(call: *mut c_void, bytes: *mut *mut u8) -> AtollStatus {
+    // SAFETY: the engine passes a call that its test keeps, and a place for the pointer.
+    unsafe { *bytes = call_of(call).payload.as_ptr().cast_mut() };
+    ATOLL_OK
+}
 unsafe extern "C" fn call_event(
     call: *mut c_void,
     kind: u32,
@@ -256,6 +261,7 @@ pub static HOST: AtollHost = AtollHost {
     blob_take,
     blob_free,
     call_migrate,
+    call_payload,
     call_event,
     call_reply,
     chunk_free,

@@ -51,6 +51,8 @@ pub struct Ask {
     pub inline: bool,
     pub budget: Duration,
     pub window: u32,
+    /// Parts the payload comes in; the engine asks for one piece.
+    pub parts: u32,
 }
 
 impl Default for Ask {
@@ -61,6 +63,7 @@ impl Default for Ask {
             inline: true,
             budget: Duration::from_secs(30),
             window: u32::MAX,
+            parts: 0,
         }
     }
 }
@@ -162,7 +165,11 @@ impl Rig {
         let payload = payload.to_vec();
         let now = monotonic_ns();
         let request = AtollRequest {
-            payload: payload.as_ptr(),
+            payload: if ask.parts == 0 {
+                payload.as_ptr()
+            } else {
+                ptr::null()
+            },
             deadline_ns: now + ask.budget.as_nanos() as u64,
             request_id: 7,
             payload_length: payload.len() as u32,
@@ -171,6 +178,10 @@ impl Rig {
             flags: u32::from(ask.flags),
             ticket: 1,
             inline_allowed: u32::from(ask.inline),
+            trace: ptr::null(),
+            parts: ptr::null(),
+            parts_count: ask.parts,
+            reserved: 0,
         };
         let told = Told {
             window: ask.window,
