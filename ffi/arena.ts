@@ -2,9 +2,10 @@
  * The memory shared with the library: slots with frames, and the client's area with events.
  *
  * Owns: how bytes get in and out, in place where the runtime may map the arena, else by copying.
- * Must not know what frames mean.
+ * Must not know what frames mean: `src/wire` does.
  */
 import { CHUNK_BYTES_MAX, EVENT_BYTES, EVENTS_MAX, FRAME_BYTES, SLOT_BYTES } from "./abi.gen.ts";
+import { FrameReader } from "../src/wire/frame.ts";
 import { bytesArgument, check, type NativeSymbols, outArgument } from "./library.ts";
 
 /** A slot that this isolate holds and may write. */
@@ -29,14 +30,19 @@ export interface ClientMemory {
   readonly reaped: Uint32Array<ArrayBuffer>;
   /** A view of a slot that the client holds. */
   slot(index: number, bytes: number): Slot;
-  /** Makes header and `length` bytes of payload visible to the library. */
+  /** Makes the header and `length` bytes behind it visible to the library. */
   commit(slot: Slot, length: number): void;
   /** Makes the event of the last submit readable in `submitted`. */
   loadSubmitted(): void;
   /** Makes that many events readable in `reaped`. */
   loadReaped(count: number): void;
-  /** Payload of a slot; in mapped memory valid only until the slot is given back. */
-  payload(index: number, length: number): Uint8Array<ArrayBuffer>;
+  /**
+   * Bytes of a slot from an offset on, those of a frame without extensions by default; in mapped
+   * memory valid only until the slot is given back.
+   */
+  payload(index: number, length: number, offset?: number): Uint8Array<ArrayBuffer>;
+  /** What reads the frame in a slot of that capacity, and where the frame is for it. */
+  frame(index: number, capacity: number): { readonly reader: FrameReader; readonly offset: number };
   /** The upper half of the request id in the frame of a slot. */
   requestHigh(index: number): number;
   /** Makes every view of the arena unusable. */
@@ -56,12 +62,14 @@ export class MappedMemory implements ClientMemory {
   readonly reaped: Uint32Array<ArrayBuffer>;
   readonly #arena: ArrayBuffer;
   readonly #words: Uint32Array<ArrayBuffer>;
+  readonly #reader: FrameReader;
 
   /** @param arena view of the whole arena, this client's own */
   constructor(arena: ArrayBuffer, areaSlot: number) {
     const area = areaSlot * SLOT_BYTES;
     this.#arena = arena;
     this.#words = new Uint32Array(arena);
+    this.#reader = new FrameReader(arena);
     this.submitted = new Uint32Array(arena, area, EVENT_WORDS);
     this.reaped = new Uint32Array(arena, area + REAPED_OFFSET, EVENT_WORDS * EVENTS_MAX);
   }
@@ -82,8 +90,12 @@ export class MappedMemory implements ClientMemory {
 
   loadReaped(): void {}
 
-  payload(index: number, length: number): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(this.#arena, index * SLOT_BYTES + FRAME_BYTES, length);
+  payload(index: number, length: number, offset = FRAME_BYTES): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(this.#arena, index * SLOT_BYTES + offset, length);
+  }
+
+  frame(index: number): { reader: FrameReader; offset: number } {
+    return { reader: this.#reader, offset: index * SLOT_BYTES };
   }
 
   requestHigh(index: number): number {
@@ -144,10 +156,14 @@ export class CopiedMemory implements ClientMemory {
     this.#copyOut(this.areaSlot, REAPED_OFFSET, this.#reapedBytes, count * EVENT_BYTES);
   }
 
-  payload(index: number, length: number): Uint8Array<ArrayBuffer> {
+  payload(index: number, length: number, offset = FRAME_BYTES): Uint8Array<ArrayBuffer> {
     const bytes = outArgument(length);
-    if (length > 0) this.#copyOut(index, FRAME_BYTES, bytes, length);
+    if (length > 0) this.#copyOut(index, offset, bytes, length);
     return bytes;
+  }
+
+  frame(index: number, capacity: number): { reader: FrameReader; offset: number } {
+    return { reader: new FrameReader(this.payload(index, capacity, 0).buffer), offset: 0 };
   }
 
   requestHigh(index: number): number {
@@ -167,7 +183,7 @@ export class CopiedMemory implements ClientMemory {
 const KEPT_BYTES = 4096;
 /** How many are kept; beyond it they go back to the other clients of the process. */
 const KEPT_MAX = 32;
-/** A 64 KiB slot, the largest class. */
+/** A 64 KiB slot, the largest class; more than that has to lie in a row. */
 const LARGEST_CLASS = CHUNK_BYTES_MAX + FRAME_BYTES;
 
 /** The slots of one client, the last used ones kept at hand. */

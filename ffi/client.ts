@@ -5,37 +5,18 @@
  * or the format of HTTP heads.
  */
 import { Buffer } from "node:buffer";
-import {
-  CHUNK_BYTES_MAX,
-  FLAG,
-  FRAME,
-  FRAME_BYTES,
-  FRAME_MAGIC,
-  FRAME_VERSION,
-  KIND,
-  STATUS,
-} from "./abi.gen.ts";
+import { writeHeader } from "../src/wire/frame.ts";
+import { CHUNK_BYTES_MAX, FLAG, FRAME_BYTES, KIND, STATUS } from "./abi.gen.ts";
 import { type ClientMemory, type Slot, SlotCache } from "./arena.ts";
 import { errorFromReply, NativeError } from "./errors.ts";
 import { EventReader, type LogListener } from "./events.ts";
 import { bytesArgument, check, type NativeLibrary, outArgument } from "./library.ts";
 import { type ClientSettings, closeClient, openClient, type OpenedClient } from "./open.ts";
 import { findPlugin, findTarget, type PluginInfo } from "./names.ts";
+import { spreadPayload } from "./parts.ts";
 import { PlainCall, type Reply } from "./pending.ts";
 import { type NativeStats, readStats } from "./stats.ts";
 import { type ChunkSender, HttpExchange, type HttpReply, wholeReply } from "./stream.ts";
-
-// Places of the fields in 32-bit words.
-const KIND_WORD = FRAME.magic / 4;
-const FLAGS_WORD = FRAME.flags / 4;
-const ID_WORD = FRAME.request_id / 4;
-const TARGET_WORD = FRAME.target / 4;
-const BUDGET_WORD = FRAME.budget_us / 4;
-const LENGTH_WORD = FRAME.payload_length / 4;
-const CRC_WORD = FRAME.crc32c / 4;
-
-/** Magic and version as they lie in the first word, below the kind. */
-const FIRST_WORD = FRAME_MAGIC | (FRAME_VERSION << 16);
 
 /** Above this many UTF-16 units the exact length in UTF-8 is measured instead of assumed. */
 const MEASURED_UNITS = 20_000;
@@ -54,6 +35,8 @@ export interface SubmitOptions {
   readonly detached?: boolean | undefined;
   /** Who gets the guest's log lines: a number from `addLog`. */
   readonly owner?: number | undefined;
+  /** The call's trace context, as `traceparentExtension` makes it. */
+  readonly trace?: Uint8Array | null | undefined;
 }
 
 /** The first frame of an HTTP call. */
@@ -186,11 +169,16 @@ export class NativeClient implements ChunkSender {
    * The result is as raw when it is one of the two, else JSON.
    */
   callBytes(target: number, bytes: Uint8Array, options = NO_OPTIONS): Reply | Promise<Reply> {
-    const slot = this.#slotFor(bytes.length, options);
-    slot.payload.set(bytes);
     const flags = options.detached ? FLAG.DETACHED : 0;
-    const reply = this.#send(slot, KIND.CALL, flags, target, bytes.length, options);
-    if (reply) return reply;
+    const before = options.trace ? options.trace.length : 0;
+    const slot = this.#slotFor(before + bytes.length, options);
+    if (slot === null) return this.#sendSpread(KIND.CALL, flags, target, bytes, options);
+    slot.payload.set(bytes, before);
+    const reply = this.#sendTraced(slot, KIND.CALL, flags, target, bytes.length, options);
+    return reply ?? this.#later(options);
+  }
+
+  #later(options: SubmitOptions): Promise<Reply> {
     const call = new PlainCall();
     this.#events.await(call, options.signal);
     return call.promise;
@@ -203,18 +191,22 @@ export class NativeClient implements ChunkSender {
    */
   http(target: number, frame: HttpFrame, options = NO_OPTIONS): HttpReply | Promise<HttpReply> {
     const { head, body } = frame;
-    const most = head.length * 3;
     const whole = body === null ||
-      (body instanceof Uint8Array && most + body.length <= CHUNK_BYTES_MAX);
-    const slot = this.#slotFor(most + (whole && body ? body.length : 0), options);
-    const { written } = encoder.encodeInto(head, slot.payload);
+      (body instanceof Uint8Array && head.length * 3 + body.length <= CHUNK_BYTES_MAX);
+    const before = options.trace ? options.trace.length : 0;
+    const most = before + head.length * 3;
+    const room = most + (whole && body ? body.length : 0);
+    const slot = this.#slotFor(room, options);
+    if (slot === null) throw noRoom(room);
+    const payload = before === 0 ? slot.payload : slot.payload.subarray(before);
+    const { written } = encoder.encodeInto(head, payload);
     let length = written;
     if (whole && body) {
-      slot.payload.set(body, written);
+      payload.set(body, written);
       length += body.length;
     }
     const flags = (whole ? FLAG.END : 0) | (options.detached ? FLAG.DETACHED : 0);
-    const reply = this.#send(slot, KIND.HTTP, flags, target, length, options);
+    const reply = this.#sendTraced(slot, KIND.HTTP, flags, target, length, options);
     if (reply) {
       // A guest may answer without reading its body.
       if (body instanceof ReadableStream) body.cancel().catch(() => {});
@@ -271,18 +263,38 @@ export class NativeClient implements ChunkSender {
   ): Reply | Promise<Reply> {
     // A UTF-16 unit takes three bytes at most.
     const most = text.length < MEASURED_UNITS ? text.length * 3 : Buffer.byteLength(text);
-    const slot = this.#slotFor(most, options);
-    const { written } = encoder.encodeInto(text, slot.payload);
     const flags = options.detached ? FLAG.JSON | FLAG.DETACHED : FLAG.JSON;
-    const reply = this.#send(slot, kind, flags, target, written, options);
-    if (reply) return reply;
-    const call = new PlainCall();
-    this.#events.await(call, options.signal);
-    return call.promise;
+    const before = options.trace ? options.trace.length : 0;
+    const slot = this.#slotFor(before + most, options);
+    if (slot === null) return this.#sendSpread(kind, flags, target, encoder.encode(text), options);
+    const payload = before === 0 ? slot.payload : slot.payload.subarray(before);
+    const { written } = encoder.encodeInto(text, payload);
+    return this.#sendTraced(slot, kind, flags, target, written, options) ?? this.#later(options);
   }
 
-  /** A slot to write a call's payload into; refuses what cannot be sent. */
-  #slotFor(payloadBytes: number, options: SubmitOptions): Slot {
+  /** Sends a payload for which the arena has no room in a row, spread over several slots. */
+  #sendSpread(
+    kind: number,
+    flags: number,
+    target: number,
+    bytes: Uint8Array,
+    options: SubmitOptions,
+  ): Reply | Promise<Reply> {
+    const spread = spreadPayload(this.#slots, this.#memory, bytes, options.trace);
+    if (spread === null) throw noRoom(bytes.length);
+    const { slot, parts, extensionBytes } = spread;
+    const reply = this.#send(slot, kind, flags, target, extensionBytes, 0, options);
+    if (reply === null) return this.#later(options);
+    // Refused: the parts are still ours, too. No call with parts ends inline.
+    for (const part of parts) this.#slots.put(part);
+    return reply;
+  }
+
+  /**
+   * A slot to write a call's extensions and payload into; null: the arena has no room in a row, but
+   * perhaps elsewhere. Refuses what cannot be sent.
+   */
+  #slotFor(payloadBytes: number, options: SubmitOptions): Slot | null {
     if (this.#closed) throw new NativeError(STATUS.CLOSED, "The engine is closed");
     if (options.aborted ?? options.signal?.aborted) {
       throw new NativeError(STATUS.CANCELLED, "The call was cancelled before it began");
@@ -295,18 +307,12 @@ export class NativeClient implements ChunkSender {
       );
     }
     const slot = this.#slots.take(payloadBytes);
-    if (slot) return slot;
-    throw new NativeError(
-      STATUS.NO_MEMORY,
-      `Cannot send ${payloadBytes} bytes: the arena has no room left`,
-    );
+    if (slot === null && payloadBytes <= CHUNK_BYTES_MAX) throw noRoom(payloadBytes);
+    return slot;
   }
 
-  /**
-   * Sends the frame whose payload is in the slot. The reply when the call ended inline or was
-   * refused; null when it goes on: somebody must await it at once.
-   */
-  #send(
+  /** Sends a frame whose payload is in the slot behind the room for its trace context, if any. */
+  #sendTraced(
     slot: Slot,
     kind: number,
     flags: number,
@@ -314,20 +320,34 @@ export class NativeClient implements ChunkSender {
     length: number,
     options: SubmitOptions,
   ): Reply | null {
-    this.#requests = (this.#requests + 1) >>> 0;
-    const header = slot.header;
-    header[KIND_WORD] = FIRST_WORD | (kind << 24);
-    header[FLAGS_WORD] = flags;
-    header[ID_WORD] = this.#requests;
+    const trace = options.trace;
+    if (!trace) return this.#send(slot, kind, flags, target, 0, length, options);
+    slot.payload.set(trace);
+    return this.#send(slot, kind, flags, target, trace.length, length, options);
+  }
+
+  /**
+   * Sends the frame whose extensions and payload are in the slot. The reply when the call ended
+   * inline or was refused; null when it goes on: somebody must await it at once.
+   */
+  #send(
+    slot: Slot,
+    kind: number,
+    flags: number,
+    target: number,
+    extensionBytes: number,
+    length: number,
+    options: SubmitOptions,
+  ): Reply | null {
+    const request = this.#requests = (this.#requests + 1) >>> 0;
     // The owner travels in the request id, so that a log line finds its listener even when the
     // call that wrote it ended inline and its ticket is stale.
-    header[ID_WORD + 1] = options.owner ?? 0;
-    header[TARGET_WORD] = target;
-    header[BUDGET_WORD] = options.budgetUs ?? 0;
-    header[LENGTH_WORD] = length;
-    header[CRC_WORD] = 0;
+    const owner = options.owner ?? 0;
+    const words = extensionBytes >>> 3;
+    const budgetUs = options.budgetUs ?? 0;
+    writeHeader(slot.header, kind, flags, words, request, owner, target, budgetUs, length);
     const memory = this.#memory;
-    if (!memory.mapped) memory.commit(slot, length);
+    if (!memory.mapped) memory.commit(slot, extensionBytes + length);
     const status = this.#submit(this.#client, slot.index);
     if (status === STATUS.OK || status === STATUS.PENDING) {
       if (!memory.mapped) memory.loadSubmitted();
@@ -350,10 +370,7 @@ export class NativeClient implements ChunkSender {
       ? this.#slots.take(chunk.length)
       : this.#slots.takeChunk();
     if (!slot) return STATUS.NO_MEMORY;
-    slot.header.fill(0);
-    slot.header[KIND_WORD] = FIRST_WORD | (KIND.BODY << 24);
-    slot.header[FLAGS_WORD] = last ? FLAG.END : 0;
-    slot.header[LENGTH_WORD] = chunk.length;
+    writeHeader(slot.header, KIND.BODY, last ? FLAG.END : 0, 0, 0, 0, 0, 0, chunk.length);
     slot.payload.set(chunk);
     this.#memory.commit(slot, chunk.length);
     const status = this.#library.symbols.atoll_stream_send(this.#client, ticket, slot.index);
@@ -386,6 +403,11 @@ export class NativeClient implements ChunkSender {
     closeClient(this.#library, this.#client);
     this.#memory.detach();
   }
+}
+
+function noRoom(bytes: number): NativeError {
+  const message = `Cannot send ${bytes} bytes: the arena has no room left`;
+  return new NativeError(STATUS.NO_MEMORY, message);
 }
 
 function streamOf(bytes: Uint8Array): ReadableStream<Uint8Array> {

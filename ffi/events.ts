@@ -4,7 +4,19 @@
  * Owns: reaping, who waits for which ticket, log listeners, whether the process is kept alive. Must
  * not know how frames are written. Every ticket is completed once, by its REPLY event.
  */
-import { EVENT, EVENT_BYTES, EVENTS_MAX, FLAG, KIND, REAP_BUSY, STATUS } from "./abi.gen.ts";
+import { faultText, type FrameReader } from "../src/wire/frame.ts";
+import {
+  EVENT,
+  EVENT_BYTES,
+  EVENTS_MAX,
+  FAULT,
+  FLAG,
+  FRAME_VERSION,
+  KIND,
+  LEVEL,
+  REAP_BUSY,
+  STATUS,
+} from "./abi.gen.ts";
 import type { ClientMemory, Slot, SlotCache } from "./arena.ts";
 import type { WakeSource } from "./completion.ts";
 import { NativeError } from "./errors.ts";
@@ -22,8 +34,16 @@ const ELAPSED_WORD = EVENT.elapsed_us / 4;
 const LOST_WORD = EVENT.lost / 4;
 const EVENT_WORDS = EVENT_BYTES / 4;
 
-/** A line that a guest wrote to standard output or error; `lost` lines were dropped before it. */
-export type LogListener = (stream: "stdout" | "stderr", text: string, lost: number) => void;
+/**
+ * A line that a guest wrote to standard output or error; `lost` lines were dropped before it. The
+ * trace-id of its call in hexadecimal digits, empty for a call without one.
+ */
+export type LogListener = (
+  stream: "stdout" | "stderr",
+  text: string,
+  lost: number,
+  traceId: string,
+) => void;
 
 const decoder = new TextDecoder();
 const EMPTY: Uint8Array<ArrayBuffer> = new Uint8Array(0);
@@ -112,10 +132,11 @@ export class EventReader {
     const elapsedUs = events[at + ELAPSED_WORD]!;
     let text = "";
     let bytes: Uint8Array<ArrayBuffer> | null = null;
+    const gathered = (flags & FLAG.EXTENDED) === 0 ? null : this.#gather(index);
     if (status === STATUS.OK && (flags & FLAG.ENCODING) === 0) {
-      bytes = this.#copy(index, length);
+      bytes = gathered ?? this.#copy(index, length);
     } else if (length > 0) {
-      text = decoder.decode(this.#memory.payload(index, length));
+      text = decoder.decode(gathered ?? this.#memory.payload(index, length));
     }
     if (own !== null && own.index === index) this.#slots.put(own);
     else if (index !== 0) this.#slots.give(index);
@@ -126,6 +147,30 @@ export class EventReader {
     if (index === 0 || length === 0) return EMPTY;
     const payload = this.#memory.payload(index, length);
     return this.#memory.mapped ? payload.slice() : payload;
+  }
+
+  /** The frame in a slot, for events that say it has extensions. */
+  #frame(index: number): FrameReader {
+    const capacity = this.#symbols.atoll_slot_bytes(this.#client, index);
+    const { reader, offset } = this.#memory.frame(index, capacity);
+    const fault = reader.read(offset, capacity, LEVEL.STRUCTURE);
+    if (fault === FAULT.NONE) return reader;
+    throw new NativeError(STATUS.INVALID_FRAME, faultText(fault, FRAME_VERSION));
+  }
+
+  /** A payload that came in parts, as one; the parts' slots go back. */
+  #gather(index: number): Uint8Array<ArrayBuffer> {
+    const frame = this.#frame(index);
+    const all = new Uint8Array(new ArrayBuffer(frame.payloadLength + frame.partsBytes));
+    all.set(frame.payload);
+    let at = frame.payloadLength;
+    for (let i = 0; i < frame.partsCount; i++) {
+      const { slot, offset, length } = frame.part(i);
+      all.set(this.#memory.payload(slot, length, offset), at);
+      this.#slots.give(slot);
+      at += length;
+    }
+    return all;
   }
 
   /** Takes every waiting event. Harmless at any time. */
@@ -195,11 +240,14 @@ export class EventReader {
 
   #takeLog(index: number, length: number, flags: number, lost: number): void {
     if (index === 0) return;
-    const listener = this.#logs.get(this.#memory.requestHigh(index));
+    const frame = (flags & FLAG.EXTENDED) === 0 ? null : this.#frame(index);
+    const owner = frame === null ? this.#memory.requestHigh(index) : frame.requestHigh;
+    const listener = this.#logs.get(owner);
     if (!listener) return;
-    const text = decoder.decode(this.#memory.payload(index, length));
+    const traceId = frame === null ? "" : frame.traceIdHex;
+    const text = decoder.decode(frame?.payload ?? this.#memory.payload(index, length));
     try {
-      listener((flags & FLAG.STDERR) === 0 ? "stdout" : "stderr", text, lost);
+      listener((flags & FLAG.STDERR) === 0 ? "stdout" : "stderr", text, lost, traceId);
     } catch (error) {
       // The listener's own fault must not stop the other events; it surfaces as uncaught.
       queueMicrotask(() => {

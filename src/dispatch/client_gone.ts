@@ -18,12 +18,20 @@ export function brokenOff(cause: unknown): AtollError {
   return new AtollError("cancelled", "The request's body broke off", {}, { cause });
 }
 
-/** Options of a call that may be cancelled from outside while it runs. */
+/** Options of a call that may be cancelled from outside while it runs, and that may be traced. */
 export class ClientGone implements CallOptions {
   #controller: AbortController | null = null;
 
+  /** @param headers of the request, when it has any */
+  constructor(private readonly headers?: Headers) {}
+
   get aborted(): boolean {
     return this.#controller?.signal.aborted === true;
+  }
+
+  /** Looked up when an engine asks: only calls whose lines are listened to need it. */
+  get traceparent(): string | null {
+    return this.headers?.get("traceparent") ?? null;
   }
 
   /** Made when it is read for the first time. */

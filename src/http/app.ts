@@ -101,7 +101,7 @@ function servePlugin(request: Request, options: AppOptions): Response | Promise<
   if (target === null || plugin === undefined || plugin.httpRoute === null) {
     return noRoute(target?.id ?? "", options.registry);
   }
-  const call = new ClientGone();
+  const call = new ClientGone(request.headers);
   const serve = (sandboxRequest: SandboxRequest) => {
     const response = options.dispatcher.handleHttp(plugin, sandboxRequest, call);
     if (!(response instanceof Promise)) return toResponse(response, request.method);

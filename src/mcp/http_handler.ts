@@ -161,7 +161,7 @@ export class McpHttpHandler {
     capabilities: Context["clientCapabilities"],
     request: Request,
   ): Reply | Promise<Reply> {
-    const call = new ClientGone();
+    const call = new ClientGone(request.headers);
     const reply = this.#server.request(message, {
       revision,
       revisions: HTTP_REVISIONS,

@@ -14,6 +14,7 @@ import type { Reply } from "../../ffi/pending.ts";
 import type { NativeStats } from "../../ffi/stats.ts";
 import type { HttpReply } from "../../ffi/stream.ts";
 import { AtollError } from "../core/errors.ts";
+import { traceparentExtension } from "../wire/extensions.ts";
 import { decodeResponseHead, encodeRequestHead } from "../wire/http_head.ts";
 import { errorOfReply, fromNative, loadError } from "./native_errors.ts";
 import { refusePrecompiled } from "./precompiled.ts";
@@ -150,7 +151,11 @@ class WasmtimeComponent implements LoadedComponent {
     this.#targets = reply.functions.map((f) => f.target);
     this.#httpTarget = reply.http;
     const { onLog } = spec;
-    this.#owner = onLog ? client.addLog((stream, text, lost) => onLog({ stream, text, lost })) : 0;
+    this.#owner = onLog
+      ? client.addLog((stream, text, lost, traceId) =>
+        onLog({ stream, text, lost, ...(traceId === "" ? {} : { traceId }) })
+      )
+      : 0;
     this.#plain = { owner: this.#owner };
     this.digest = reply.digest;
     this.wit = reply.wit;
@@ -217,7 +222,10 @@ class WasmtimeComponent implements LoadedComponent {
     if (budgetMs !== undefined && budgetMs <= 0) {
       throw new AtollError("deadline", "The call has no time left", { plugin: this.#id });
     }
-    return new Submission(this.#owner, budgetMs && toMicroseconds(budgetMs), options);
+    // Only lines carry the trace so far: without a listener it would be for nothing.
+    const traceparent = this.#owner === 0 ? null : options.traceparent;
+    const trace = traceparent ? traceparentExtension(traceparent) : null;
+    return new Submission(this.#owner, budgetMs && toMicroseconds(budgetMs), trace, options);
   }
 
   async #later<T, R>(reply: Promise<T>, finish: (reply: T) => R): Promise<R> {
@@ -249,7 +257,12 @@ class WasmtimeComponent implements LoadedComponent {
 class Submission implements SubmitOptions {
   readonly #call: CallOptions;
 
-  constructor(readonly owner: number, readonly budgetUs: number | undefined, call: CallOptions) {
+  constructor(
+    readonly owner: number,
+    readonly budgetUs: number | undefined,
+    readonly trace: SubmitOptions["trace"],
+    call: CallOptions,
+  ) {
     this.#call = call;
   }
 

@@ -5,6 +5,7 @@
  * called.
  */
 import { AtollError } from "../core/errors.ts";
+import { traceIdOf } from "../wire/extensions.ts";
 import { limitError } from "./limit_error.ts";
 import type { Ending, ToWorker } from "./portable_protocol.ts";
 import type { Job, PortableQueue } from "./portable_queue.ts";
@@ -34,6 +35,7 @@ export class PortableCall implements Job {
   readonly #message: Prepared;
   readonly #events: CallEvents;
   readonly #signal: AbortSignal | undefined;
+  readonly #traceId: string | null;
   readonly #budgetMs: number;
   readonly #deadline: number;
   readonly #id = ++lastId % 0x7fffffff;
@@ -54,6 +56,8 @@ export class PortableCall implements Job {
     this.bytes = bytesOf(message);
     this.#events = events;
     this.#signal = options.signal;
+    const traceparent = spec.onLog ? options.traceparent : null;
+    this.#traceId = traceparent ? traceIdOf(traceparent) : null;
     const { wallMs } = spec.limits;
     this.#budgetMs = Math.min(options.budgetMs ?? wallMs, wallMs);
     this.#deadline = performance.now() + this.#budgetMs;
@@ -92,7 +96,10 @@ export class PortableCall implements Job {
     const { head, chunk, complete } = this.#events;
     const budgetMs = Math.max(0, this.#deadline - performance.now());
     thread.start({ ...this.#message, id: this.#id, budgetMs }, {
-      log: (stream, text) => this.#spec.onLog?.({ stream, text, lost: 0 }),
+      log: (stream, text) => {
+        const traced = this.#traceId === null ? {} : { traceId: this.#traceId };
+        this.#spec.onLog?.({ stream, text, lost: 0, ...traced });
+      },
       ...(head ? { head } : {}),
       ...(chunk ? { chunk } : {}),
       ...(complete ? { complete } : {}),

@@ -26,6 +26,8 @@ export interface GuestLog {
   readonly text: string;
   /** Lines dropped before this one. */
   readonly lost: number;
+  /** Trace-id of the call, 32 hexadecimal digits; absent for one that is not traced. */
+  readonly traceId?: string;
 }
 
 /** A function that the component exports. */
@@ -54,6 +56,8 @@ export interface CallOptions {
    * for the signal only when a call does not end at once.
    */
   readonly aborted?: boolean;
+  /** W3C trace context of the request, as its field has it; what is not one is ignored. */
+  readonly traceparent?: string | null;
 }
 
 /** Header fields in order, names in lower case, repeated names allowed. */

@@ -207,7 +207,12 @@ export class Fleet {
 
   #guestLog(plugin: string, line: GuestLog): void {
     const { log } = this.#options;
-    const fields = { plugin, stream: line.stream, ...(line.lost > 0 ? { lost: line.lost } : {}) };
+    const fields = {
+      plugin,
+      stream: line.stream,
+      ...(line.lost > 0 ? { lost: line.lost } : {}),
+      ...(line.traceId === undefined ? {} : { traceId: line.traceId }),
+    };
     if (line.stream === "stderr") log.warn(line.text, fields);
     else log.info(line.text, fields);
   }

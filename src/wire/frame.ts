@@ -1,150 +1,371 @@
 /**
- * The 32-byte frame header: the same at every door.
+ * Frames read and written where they lie: `docs/reference/wire.md` in TypeScript.
  *
- * Owns: reading, writing and checking a header and its checksum. Must not know how frames travel.
- * Field places and flag bits come from the generated table, whose one source is
- * `native/abi/atoll_abi.json`.
+ * Owns: reading and checking a frame with its extensions, writing headers. Must not know how frames
+ * travel. Numbers come from the generated table, whose one source is `native/abi/atoll_abi.json`.
+ * Reading allocates nothing: a reader is made once for a buffer, then pointed at frames; only what is
+ * asked for becomes an object, and bytes become views.
  */
-import { FLAG, FRAME, FRAME_BYTES, FRAME_MAGIC, FRAME_VERSION, KIND } from "../../ffi/abi.gen.ts";
+import {
+  CLOCK,
+  DEADLINE,
+  DEADLINE_SIZE,
+  EXTENSION,
+  EXTENSION_CRITICAL,
+  EXTENSION_HEAD,
+  EXTENSION_HEAD_SIZE,
+  FAULT,
+  FLAG,
+  FRAME,
+  FRAME_BYTES,
+  FRAME_MAGIC,
+  FRAME_VERSION,
+  KIND,
+  LEVEL,
+  PART,
+  PART_SIZE,
+  PARTS_MAX,
+  PAYLOAD,
+  PAYLOAD_SIZE,
+  TRACE,
+  TRACE_SIZE,
+} from "../../ffi/abi.gen.ts";
+import { crc32c } from "./crc32c.ts";
 
-/** Fields of a header; magic and version are fixed. */
-export interface FrameHeader {
-  /** `atoll_kind_t`. */
-  readonly kind: number;
-  /** `atoll_flag_t` bits. */
+/** Magic and version as they lie in the first word, below the kind. */
+const FIRST_WORD = FRAME_MAGIC | (FRAME_VERSION << 16);
+const FIRST_MASK = 0xff_ffff;
+/** Bit n: kind n is known. */
+const KINDS = Object.values(KIND).reduce((bits: number, kind) => bits | (1 << kind), 0);
+const UNKNOWN_FLAGS = 0xffff &
+  ~(FLAG.CHECKED | FLAG.END | FLAG.STDERR | FLAG.DETACHED | FLAG.ENCODING);
+const NAME_BYTES_MAX = 255;
+const U32 = 2 ** 32;
+
+// Places of the fields in 32-bit words.
+const FLAGS_WORD = FRAME.flags / 4;
+const ID_WORD = FRAME.request_id / 4;
+const TARGET_WORD = FRAME.target / 4;
+const BUDGET_WORD = FRAME.budget_us / 4;
+const LENGTH_WORD = FRAME.payload_length / 4;
+const CRC_WORD = FRAME.crc32c / 4;
+
+/** A payload descriptor: bytes of a slot elsewhere. */
+export interface Part {
+  /** 0: the library's arena. */
+  readonly segment: number;
+  readonly slot: number;
+  /** First byte, from the slot's beginning. */
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** An absolute time. */
+export interface Deadline {
+  /** `atoll_clock_t`. */
+  readonly clock: number;
+  readonly atNs: bigint;
+}
+
+/** W3C trace context; the ids are views into the frame. */
+export interface TraceContext {
+  /** 16 bytes. */
+  readonly traceId: Uint8Array<ArrayBuffer>;
+  /** 8 bytes. */
+  readonly spanId: Uint8Array<ArrayBuffer>;
   readonly flags: number;
-  /** Length of the extensions in 8-byte words. */
-  readonly extensionWords: number;
-  /** The caller's own number, copied into the reply. */
-  readonly requestId: bigint;
+}
+
+/** Reads frames in one buffer. What it says is about the frame of the last `read` without a fault. */
+export class FrameReader {
+  /** `atoll_kind_t`. */
+  kind = 0;
+  /** `atoll_flag_t` bits. */
+  flags = 0;
+  /** Lower and upper half of the caller's own number. */
+  requestLow = 0;
+  requestHigh = 0;
   /** Request: a target or engine number. Reply: the status. */
-  readonly target: number;
+  target = 0;
   /** Time left in microseconds; 0: the door's default. */
-  readonly budgetUs: number;
-  /** Bytes of payload. */
-  readonly payloadLength: number;
-  /** CRC-32C over the frame with this field as zero; meaningful with the flag CHECKED. */
-  readonly crc32c: number;
-}
+  budgetUs = 0;
+  /** Where the frame's own part of the payload begins in the buffer, and its length. */
+  payloadOffset = 0;
+  payloadLength = 0;
+  /** Payload descriptors behind it, and the bytes they describe. */
+  partsCount = 0;
+  partsBytes = 0;
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly #words: Uint32Array<ArrayBuffer>;
+  readonly #view: DataView<ArrayBuffer>;
+  #start = 0;
+  #known = 0;
+  #traceAt = 0;
+  #deadlineAt = 0;
+  #partsAt = 0;
 
-const KINDS: ReadonlySet<number> = new Set(Object.values(KIND));
-const KNOWN_FLAGS = FLAG.CHECKED | FLAG.END | FLAG.STDERR | FLAG.DETACHED | FLAG.ENCODING;
-
-/**
- * Writes a header at `offset`.
- * @throws RangeError when there is no room for 32 bytes
- */
-export function encodeHeader(header: FrameHeader, into: Uint8Array, offset = 0): void {
-  const view = new DataView(into.buffer, into.byteOffset + offset, FRAME_BYTES);
-  view.setUint16(FRAME.magic, FRAME_MAGIC, true);
-  view.setUint8(FRAME.version, FRAME_VERSION);
-  view.setUint8(FRAME.kind, header.kind);
-  view.setUint16(FRAME.flags, header.flags, true);
-  view.setUint16(FRAME.extension_words, header.extensionWords, true);
-  view.setBigUint64(FRAME.request_id, header.requestId, true);
-  view.setUint32(FRAME.target, header.target, true);
-  view.setUint32(FRAME.budget_us, header.budgetUs, true);
-  view.setUint32(FRAME.payload_length, header.payloadLength, true);
-  view.setUint32(FRAME.crc32c, header.crc32c, true);
-}
-
-/** Reads a header at `offset` without judging it; call {@link frameFault} first. */
-export function decodeHeader(from: Uint8Array, offset = 0): FrameHeader {
-  const view = new DataView(from.buffer, from.byteOffset + offset, FRAME_BYTES);
-  return {
-    kind: view.getUint8(FRAME.kind),
-    flags: view.getUint16(FRAME.flags, true),
-    extensionWords: view.getUint16(FRAME.extension_words, true),
-    requestId: view.getBigUint64(FRAME.request_id, true),
-    target: view.getUint32(FRAME.target, true),
-    budgetUs: view.getUint32(FRAME.budget_us, true),
-    payloadLength: view.getUint32(FRAME.payload_length, true),
-    crc32c: view.getUint32(FRAME.crc32c, true),
-  };
-}
-
-/** Bytes of the whole frame a header announces. */
-export function frameLength(header: FrameHeader): number {
-  return FRAME_BYTES + header.extensionWords * 8 + header.payloadLength;
-}
-
-/**
- * What is wrong with a frame, as one line, or null. The bytes must not change afterwards.
- * @param frame exactly one frame: header, extensions, payload
- */
-export function frameFault(frame: Uint8Array): string | null {
-  if (frame.length < FRAME_BYTES) {
-    return `a frame has ${frame.length} bytes, its header alone ${FRAME_BYTES}`;
+  constructor(buffer: ArrayBuffer) {
+    this.#bytes = new Uint8Array(buffer);
+    this.#words = new Uint32Array(buffer, 0, buffer.byteLength >>> 2);
+    this.#view = new DataView(buffer);
   }
-  const view = new DataView(frame.buffer, frame.byteOffset, FRAME_BYTES);
-  const magic = view.getUint16(FRAME.magic, true);
-  if (magic !== FRAME_MAGIC) return `magic is 0x${magic.toString(16)}`;
-  const version = view.getUint8(FRAME.version);
-  if (version !== FRAME_VERSION) return `version is ${version}, supported is ${FRAME_VERSION}`;
-  const header = decodeHeader(frame);
-  if (!KINDS.has(header.kind)) return `kind ${header.kind} is unknown`;
-  const unknown = header.flags & ~KNOWN_FLAGS;
-  if (unknown !== 0) return `flags 0x${unknown.toString(16)} are unknown`;
-  const announced = frameLength(header);
-  if (announced !== frame.length) {
-    return `the header announces ${announced} bytes, there are ${frame.length}`;
-  }
-  if ((header.flags & FLAG.CHECKED) !== 0) {
-    const crc = frameChecksum(frame);
-    if (crc !== header.crc32c) return "the checksum does not match";
-  }
-  return null;
-}
 
-/** CRC-32C of a frame, its own field taken as zero. */
-export function frameChecksum(frame: Uint8Array): number {
-  const before = crc32c(frame.subarray(0, FRAME.crc32c), 0);
-  const field = crc32c(ZEROES, before);
-  return crc32c(frame.subarray(FRAME.crc32c + ZEROES.length), field);
+  /**
+   * Points at the frame that begins at `offset`, a multiple of 8.
+   * @param capacity bytes that are there; what lies behind the frame is not looked at
+   * @param level `atoll_level_t`
+   * @param remote whether the peer may be on another machine
+   * @returns `atoll_fault_t`, 0: none; after another one the reader says nothing
+   */
+  read(offset: number, capacity: number, level: number, remote = false): number {
+    if (capacity < FRAME_BYTES) return FAULT.SHORT;
+    const words = this.#words;
+    const at = offset >>> 2;
+    const first = words[at]!;
+    if ((first & FIRST_MASK) !== FIRST_WORD) {
+      return (first & 0xffff) === FRAME_MAGIC ? FAULT.VERSION : FAULT.MAGIC;
+    }
+    const kind = first >>> 24;
+    if (kind > 31 || (KINDS & (1 << kind)) === 0) return FAULT.KIND;
+    const second = words[at + FLAGS_WORD]!;
+    if ((second & UNKNOWN_FLAGS) !== 0) return FAULT.FLAGS;
+    if ((second & FLAG.ENCODING) > FLAG.RKYV) return FAULT.ENCODING;
+    const extensions = (second >>> 16) * 8;
+    const length = words[at + LENGTH_WORD]!;
+    if (FRAME_BYTES + extensions + length > capacity) return FAULT.LENGTH;
+    this.kind = kind;
+    this.flags = second & 0xffff;
+    this.requestLow = words[at + ID_WORD]!;
+    this.requestHigh = words[at + ID_WORD + 1]!;
+    this.target = words[at + TARGET_WORD]!;
+    this.budgetUs = words[at + BUDGET_WORD]!;
+    this.payloadLength = length;
+    this.payloadOffset = offset + FRAME_BYTES + extensions;
+    this.partsCount = 0;
+    this.partsBytes = 0;
+    this.#start = offset;
+    this.#known = 0;
+    if ((second & FLAG.CHECKED) !== 0 || level === LEVEL.FULL) {
+      if (this.#checksum(offset) !== words[at + CRC_WORD]!) return FAULT.CHECKSUM;
+    }
+    if (extensions === 0 || level === LEVEL.HEADER) return FAULT.NONE;
+    return this.#readExtensions(offset + FRAME_BYTES, level, remote);
+  }
+
+  /** The caller's own number. */
+  get requestId(): bigint {
+    return BigInt(this.requestHigh) << 32n | BigInt(this.requestLow);
+  }
+
+  /** Bytes of the frame itself. */
+  get length(): number {
+    return this.payloadOffset + this.payloadLength - this.#start;
+  }
+
+  /** A view of what the frame holds of the payload. */
+  get payload(): Uint8Array<ArrayBuffer> {
+    const begin = this.payloadOffset;
+    return new Uint8Array(this.#bytes.buffer, begin, this.payloadLength);
+  }
+
+  /** Whether there is a trace context. */
+  get traced(): boolean {
+    return (this.#known & (1 << EXTENSION.TRACE)) !== 0;
+  }
+
+  get trace(): TraceContext | null {
+    if (!this.traced) return null;
+    const at = this.#traceAt;
+    const bytes = this.#bytes;
+    return {
+      traceId: bytes.subarray(at + TRACE.trace_id, at + TRACE.span_id),
+      spanId: bytes.subarray(at + TRACE.span_id, at + TRACE_SIZE),
+      flags: bytes[at + TRACE.flags]!,
+    };
+  }
+
+  /** The trace-id as 32 hexadecimal digits; empty when there is none. */
+  get traceIdHex(): string {
+    if (!this.traced) return "";
+    const at = this.#traceAt + TRACE.trace_id;
+    let text = "";
+    for (let i = 0; i < 16; i++) text += HEX[this.#bytes[at + i]!]!;
+    return text;
+  }
+
+  get deadline(): Deadline | null {
+    if ((this.#known & (1 << EXTENSION.DEADLINE)) === 0) return null;
+    const at = this.#deadlineAt;
+    return {
+      clock: this.#bytes[at + DEADLINE.clock]!,
+      atNs: this.#view.getBigUint64(at + DEADLINE.at_ns, true),
+    };
+  }
+
+  /** The payload descriptor of that place, 0 to `partsCount` - 1. */
+  part(place: number): Part {
+    const at = (this.#partsAt + place * PART_SIZE) >>> 2;
+    const words = this.#words;
+    return {
+      segment: words[at + PART.segment / 4]!,
+      slot: words[at + PART.slot / 4]!,
+      offset: words[at + PART.offset / 4]!,
+      length: words[at + PART.length / 4]!,
+    };
+  }
+
+  #checksum(offset: number): number {
+    const checked = (this.flags & FLAG.CHECKED) !== 0;
+    const end = this.payloadOffset + (checked ? this.payloadLength : 0);
+    const before = crc32c(this.#bytes.subarray(offset, offset + FRAME.crc32c));
+    return crc32c(this.#bytes.subarray(offset + FRAME_BYTES, end), crc32c(ZEROES, before));
+  }
+
+  #readExtensions(begin: number, level: number, remote: boolean): number {
+    const view = this.#view;
+    const end = this.payloadOffset;
+    for (let at = begin; at < end;) {
+      const tag = view.getUint16(at + EXTENSION_HEAD.tag, true);
+      const length = view.getUint16(at + EXTENSION_HEAD.length, true);
+      const last = at + EXTENSION_HEAD_SIZE + length;
+      if (last > end) return FAULT.EXTENSION;
+      const next = (last + 7) & ~7;
+      if (level === LEVEL.FULL && !this.#zero(last, next)) return FAULT.PADDING;
+      const type = tag & ~EXTENSION_CRITICAL;
+      if (type > EXTENSION.PAYLOAD) {
+        if (type !== tag) return FAULT.CRITICAL;
+      } else if (type !== EXTENSION.PADDING) {
+        if ((this.#known & (1 << type)) !== 0) return FAULT.DUPLICATE;
+        this.#known |= 1 << type;
+        const fault = this.#readKnown(type, at, length);
+        if (fault !== FAULT.NONE) return fault;
+      }
+      at = next;
+    }
+    if (this.traced && this.#zero(this.#traceAt + TRACE.trace_id, this.#traceAt + TRACE.span_id)) {
+      this.#known &= ~(1 << EXTENSION.TRACE);
+    }
+    const timed = remote && (this.#known & (1 << EXTENSION.DEADLINE)) !== 0;
+    return timed && this.#bytes[this.#deadlineAt + DEADLINE.clock] === CLOCK.MONOTONIC
+      ? FAULT.CLOCK
+      : FAULT.NONE;
+  }
+
+  #readKnown(type: number, at: number, length: number): number {
+    const bytes = EXTENSION_HEAD_SIZE + length;
+    if (type === EXTENSION.TRACE) {
+      this.#traceAt = at;
+      return bytes < TRACE_SIZE ? FAULT.VALUE : FAULT.NONE;
+    }
+    if (type === EXTENSION.DEADLINE) {
+      if (bytes < DEADLINE_SIZE) return FAULT.VALUE;
+      this.#deadlineAt = at;
+      const clock = this.#bytes[at + DEADLINE.clock]!;
+      return clock === CLOCK.MONOTONIC || clock === CLOCK.REALTIME ? FAULT.NONE : FAULT.CLOCK;
+    }
+    if (type === EXTENSION.PAYLOAD) return this.#readParts(at, bytes);
+    // Principal and tenant are stripped by not being kept.
+    return length === 0 || length > NAME_BYTES_MAX ? FAULT.VALUE : FAULT.NONE;
+  }
+
+  #readParts(at: number, bytes: number): number {
+    if (bytes < PAYLOAD_SIZE) return FAULT.PARTS;
+    const critical = this.#view.getUint16(at + PAYLOAD.tag, true) & EXTENSION_CRITICAL;
+    const count = (bytes - PAYLOAD_SIZE) / PART_SIZE;
+    if (critical === 0 || !Number.isInteger(count) || count === 0 || count > PARTS_MAX) {
+      return FAULT.PARTS;
+    }
+    const first = at + PAYLOAD_SIZE;
+    let sum = 0;
+    for (let part = first; part < first + count * PART_SIZE; part += PART_SIZE) {
+      const length = this.#words[(part + PART.length) >>> 2]!;
+      if (length === 0 || this.#words[(part + PART.offset) >>> 2]! + length >= U32) {
+        return FAULT.PARTS;
+      }
+      sum += length;
+    }
+    const said = this.#words[(at + PAYLOAD.bytes) >>> 2]!;
+    if (sum !== said || sum + this.payloadLength >= U32) return FAULT.PARTS;
+    this.#partsAt = first;
+    this.partsCount = count;
+    this.partsBytes = sum;
+    return FAULT.NONE;
+  }
+
+  #zero(from: number, to: number): boolean {
+    let seen = 0;
+    for (let i = from; i < to; i++) seen |= this.#bytes[i]!;
+    return seen === 0;
+  }
 }
 
 const ZEROES = new Uint8Array(4);
-/** Castagnoli's polynomial, bits reversed (RFC 3720, appendix B.4). */
-const POLYNOMIAL = 0x82f63b78;
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+const FAULT_TEXTS: Readonly<Record<number, string>> = {
+  [FAULT.SHORT]: "shorter than its header",
+  [FAULT.MAGIC]: "wrong magic",
+  [FAULT.KIND]: "unknown kind",
+  [FAULT.FLAGS]: "unknown flags",
+  [FAULT.ENCODING]: "unknown payload encoding",
+  [FAULT.LENGTH]: "longer than the bytes that are there",
+  [FAULT.CHECKSUM]: "wrong checksum",
+  [FAULT.EXTENSION]: "an extension ends behind the extensions",
+  [FAULT.CRITICAL]: "an unknown extension is critical",
+  [FAULT.DUPLICATE]: "an extension comes twice",
+  [FAULT.VALUE]: "an extension is too short",
+  [FAULT.PARTS]: "payload descriptors do not add up",
+  [FAULT.CLOCK]: "a deadline by a clock that is not shared",
+  [FAULT.PADDING]: "padding is not zero",
+};
+
 /**
- * What a byte does to the checksum when k bytes follow it, for k from 0 to 7. Eight lookups a step do
- * not wait for each other (slicing by eight, Kounavis and Berry, 2005): here five times as fast as
- * one byte at a time.
+ * A fault as a sentence.
+ * @param version of the frame's header: its third byte
  */
-const TABLES = Array.from({ length: 8 }, () => new Uint32Array(256));
-const [T0, T1, T2, T3, T4, T5, T6, T7] = TABLES as [
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-  Uint32Array,
-];
-for (let byte = 0; byte < 256; byte++) {
-  let value = byte;
-  for (const table of TABLES) {
-    for (let bit = 0; bit < 8; bit++) value = (value >>> 1) ^ (value & 1 ? POLYNOMIAL : 0);
-    table[byte] = value;
-  }
+export function faultText(fault: number, version: number): string {
+  const reason = fault === FAULT.VERSION
+    ? `version is ${version}, supported is ${FRAME_VERSION}`
+    : FAULT_TEXTS[fault] ?? `fault ${fault}`;
+  return `Cannot read frame: ${reason}`;
 }
 
 /**
- * CRC-32C of bytes, continued from the checksum of what came before.
- * @param before 0 at the beginning
+ * Writes the eight words of a header for a trusted door: no checksum.
+ * @param header view of those words
+ * @param flags `atoll_flag_t` bits, CHECKED not among them
+ * @param extensionWords length of the extensions in 8-byte words
  */
-export function crc32c(bytes: Uint8Array, before = 0): number {
-  const length = bytes.length;
-  let value = ~before;
-  let i = 0;
-  for (; i + 8 <= length; i += 8) {
-    value = T7[(value ^ bytes[i]!) & 0xff]! ^
-      T6[((value >>> 8) ^ bytes[i + 1]!) & 0xff]! ^
-      T5[((value >>> 16) ^ bytes[i + 2]!) & 0xff]! ^
-      T4[(value >>> 24) ^ bytes[i + 3]!]! ^
-      T3[bytes[i + 4]!]! ^ T2[bytes[i + 5]!]! ^ T1[bytes[i + 6]!]! ^ T0[bytes[i + 7]!]!;
-  }
-  for (; i < length; i++) value = (value >>> 8) ^ T0[(value ^ bytes[i]!) & 0xff]!;
-  return ~value >>> 0;
+export function writeHeader(
+  header: Uint32Array,
+  kind: number,
+  flags: number,
+  extensionWords: number,
+  requestLow: number,
+  requestHigh: number,
+  target: number,
+  budgetUs: number,
+  payloadLength: number,
+): void {
+  header[0] = FIRST_WORD | (kind << 24);
+  header[FLAGS_WORD] = flags | (extensionWords << 16);
+  header[ID_WORD] = requestLow;
+  header[ID_WORD + 1] = requestHigh;
+  header[TARGET_WORD] = target;
+  header[BUDGET_WORD] = budgetUs;
+  header[LENGTH_WORD] = payloadLength;
+  header[CRC_WORD] = 0;
+}
+
+/**
+ * Puts the checksum into the header of a frame that is otherwise complete.
+ * @param frame header, extensions and payload; CHECKED in its flags covers the payload
+ */
+export function seal(frame: Uint8Array): void {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  const checked = (view.getUint16(FRAME.flags, true) & FLAG.CHECKED) !== 0;
+  const extensions = view.getUint16(FRAME.extension_words, true) * 8;
+  view.setUint32(FRAME.crc32c, 0, true);
+  const end = checked ? frame.length : FRAME_BYTES + extensions;
+  view.setUint32(FRAME.crc32c, crc32c(frame.subarray(0, end)), true);
 }

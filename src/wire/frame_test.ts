@@ -1,43 +1,36 @@
 import assert from "node:assert/strict";
-import { FLAG, FRAME_BYTES, KIND } from "../../ffi/abi.gen.ts";
+import { CLOCK, EXTENSION, FAULT, FLAG, FRAME_BYTES, KIND, LEVEL } from "../../ffi/abi.gen.ts";
 import { test } from "../../tests/harness.ts";
+import { crc32c } from "./crc32c.ts";
 import {
-  crc32c,
-  decodeHeader,
-  encodeHeader,
-  frameChecksum,
-  frameFault,
-  type FrameHeader,
-  frameLength,
-} from "./frame.ts";
+  deadlineExtension,
+  extension,
+  partsExtension,
+  traceExtension,
+  traceparentExtension,
+} from "./extensions.ts";
+import { faultText, FrameReader, seal, writeHeader } from "./frame.ts";
 
-const HEADER: FrameHeader = {
-  kind: KIND.CALL,
-  flags: FLAG.JSON | FLAG.END,
-  extensionWords: 1,
-  requestId: 0x0102_0304_0506_0708n,
-  target: 0xdead_beef,
-  budgetUs: 1_000_000,
-  payloadLength: 3,
-  crc32c: 0,
-};
+const PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-function frame(change: Partial<FrameHeader> = {}): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(FRAME_BYTES + 8 + 3);
-  bytes.set([1, 2, 3], FRAME_BYTES + 8);
-  encodeHeader({ ...HEADER, ...change }, bytes);
+function frame(options: {
+  flags?: number;
+  extensions?: readonly Uint8Array[];
+  payload?: readonly number[];
+}): Uint8Array<ArrayBuffer> {
+  const { flags = 0, extensions = [], payload = [] } = options;
+  const between = extensions.reduce((sum, bytes) => sum + bytes.length, 0);
+  const bytes = new Uint8Array(FRAME_BYTES + between + payload.length);
+  const header = new Uint32Array(bytes.buffer, 0, 8);
+  writeHeader(header, KIND.CALL, flags, between / 8, 7, 8, 0xdead_beef, 9, payload.length);
+  let at = FRAME_BYTES;
+  for (const one of extensions) {
+    bytes.set(one, at);
+    at += one.length;
+  }
+  bytes.set(payload, at);
   return bytes;
 }
-
-test("a header comes back as it was written, little-endian, at any offset", () => {
-  const bytes = new Uint8Array(FRAME_BYTES + 5);
-  encodeHeader(HEADER, bytes, 5);
-  assert.deepEqual(decodeHeader(bytes, 5), HEADER);
-  assert.deepEqual([...bytes.subarray(5, 9)], [0x54, 0x41, 1, KIND.CALL]);
-  assert.deepEqual([...bytes.subarray(13, 21)], [8, 7, 6, 5, 4, 3, 2, 1]);
-  assert.equal(frameLength(HEADER), FRAME_BYTES + 8 + 3);
-  assert.throws(() => encodeHeader(HEADER, bytes, 6), RangeError);
-});
 
 test("CRC-32C gives the values of RFC 3720, B.4", () => {
   assert.equal(crc32c(new Uint8Array(32)), 0x8a91_36aa);
@@ -64,32 +57,105 @@ test("CRC-32C is its definition, bit by bit, at every length", () => {
   }
 });
 
-test("every fault of a frame is named", () => {
-  assert.equal(frameFault(frame()), null);
-  const spoilt = (at: number, value: number): Uint8Array => {
-    const bytes = frame();
-    bytes[at] = value;
-    return bytes;
-  };
-  assert.match(frameFault(new Uint8Array(31)) ?? "", /has 31 bytes/);
-  assert.match(frameFault(spoilt(0, 0)) ?? "", /magic is 0x4100/);
-  assert.match(frameFault(spoilt(2, 2)) ?? "", /version is 2, supported is 1/);
-  assert.match(frameFault(spoilt(3, 99)) ?? "", /kind 99 is unknown/);
-  assert.match(frameFault(spoilt(5, 0xf1)) ?? "", /flags 0xf000 are unknown/);
-  assert.match(frameFault(frame().subarray(0, 42)) ?? "", /announces 43 bytes, there are 42/);
-  assert.match(frameFault(frame({ payloadLength: 0xffff_ffff })) ?? "", /there are 43/);
-  assert.match(frameFault(frame({ extensionWords: 0xffff })) ?? "", /there are 43/);
+test("a frame comes back as it was written, its payload a view of the same memory", () => {
+  const parts = [{ segment: 0, slot: 70, offset: 32, length: 5 }, {
+    segment: 3,
+    slot: 1,
+    offset: 0,
+    length: 9,
+  }];
+  const written = frame({
+    flags: FLAG.CHECKED | FLAG.MSGPACK,
+    extensions: [
+      deadlineExtension({ clock: CLOCK.REALTIME, atNs: 2n ** 64n - 1n }),
+      extension(EXTENSION.TENANT, new Uint8Array(5)),
+      partsExtension(parts),
+      extension(0x7fff, new Uint8Array(0)),
+      traceExtension(new Uint8Array(16).fill(3), new Uint8Array(8).fill(4), 1),
+    ],
+    payload: [1, 2, 3],
+  });
+  seal(written);
+  // At an offset, with other bytes around it.
+  const buffer = new ArrayBuffer(1024);
+  const all = new Uint8Array(buffer).fill(0xaa);
+  all.set(written, 64);
+  const reader = new FrameReader(buffer);
+  assert.equal(reader.read(64, written.length, LEVEL.FULL, true), FAULT.NONE);
+  assert.equal(reader.kind, KIND.CALL);
+  assert.equal(reader.flags, FLAG.CHECKED | FLAG.MSGPACK);
+  assert.equal(reader.requestId, 8n << 32n | 7n);
+  assert.equal(reader.target, 0xdead_beef);
+  assert.equal(reader.budgetUs, 9);
+  assert.equal(reader.length, written.length);
+  assert.deepEqual(reader.deadline, { clock: CLOCK.REALTIME, atNs: 2n ** 64n - 1n });
+  assert.equal(reader.traceIdHex, "03".repeat(16));
+  assert.deepEqual([...reader.trace!.spanId], Array(8).fill(4));
+  assert.deepEqual([reader.part(0), reader.part(1)], parts);
+  assert.equal(reader.partsBytes, 14);
+  const payload = reader.payload;
+  assert.deepEqual([...payload], [1, 2, 3]);
+  all[payload.byteOffset] = 77;
+  assert.equal(payload[0], 77, "nothing was copied");
+});
+
+test("a reader that moves on to another frame has nothing of the one before", () => {
+  const first = frame({ extensions: [traceparentExtension(PARENT)!], payload: [1] });
+  const buffer = new ArrayBuffer(256);
+  new Uint8Array(buffer).set(first);
+  new Uint8Array(buffer).set(frame({}), 128);
+  const reader = new FrameReader(buffer);
+  assert.equal(reader.read(0, 128, LEVEL.STRUCTURE), FAULT.NONE);
+  assert.equal(reader.trace?.flags, 1);
+  assert.equal(reader.read(128, 128, LEVEL.STRUCTURE), FAULT.NONE);
+  assert.equal(reader.trace, null);
+  assert.equal(reader.traceIdHex, "");
+  assert.equal(reader.payload.length, 0);
 });
 
 test("a checked frame is refused after any change of one bit", () => {
-  const bytes = frame({ flags: HEADER.flags | FLAG.CHECKED });
-  new DataView(bytes.buffer).setUint32(28, frameChecksum(bytes), true);
-  assert.equal(frameFault(bytes), null);
+  const bytes = frame({
+    flags: FLAG.CHECKED,
+    extensions: [traceparentExtension(PARENT)!],
+    payload: [1, 2, 3],
+  });
+  seal(bytes);
+  const reader = new FrameReader(bytes.buffer);
+  assert.equal(reader.read(0, bytes.length, LEVEL.FULL), FAULT.NONE);
   for (let bit = 0; bit < bytes.length * 8; bit++) {
-    const changed = bytes.slice();
-    changed[bit >> 3]! ^= 1 << (bit & 7);
-    // Without its flag a frame is not checked; everything else is seen.
-    if (bit === 4 * 8) assert.equal(frameFault(changed), null);
-    else assert.notEqual(frameFault(changed), null, `bit ${bit}`);
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
+    assert.notEqual(reader.read(0, bytes.length, LEVEL.FULL), FAULT.NONE, `bit ${bit}`);
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
   }
+});
+
+test("a traceparent is taken as W3C says, or ignored", () => {
+  const id = "4bf92f3577b34da6a3ce929d0e0e4736";
+  const span = "00f067aa0ba902b7";
+  const good = traceparentExtension(PARENT);
+  assert.ok(good);
+  const reader = new FrameReader(frame({ extensions: [good] }).buffer);
+  reader.read(0, 64, LEVEL.STRUCTURE);
+  assert.equal(reader.traceIdHex, id);
+  assert.ok(traceparentExtension(`01-${id}-${span}-00-what-follows`), "a later version");
+  for (
+    const bad of [
+      "",
+      `00-${id}-${span}`,
+      `00-${id}-${span}-01-more`,
+      `ff-${id}-${span}-01`,
+      `00-${"0".repeat(32)}-${span}-01`,
+      `00-${id}-${"0".repeat(16)}-01`,
+      `00-${id.toUpperCase()}-${span}-01`,
+      ` ${PARENT}`,
+    ]
+  ) assert.equal(traceparentExtension(bad), null, bad);
+});
+
+test("a fault is a sentence, another version is named", () => {
+  assert.equal(faultText(FAULT.VERSION, 7), "Cannot read frame: version is 7, supported is 1");
+  for (const [name, fault] of Object.entries(FAULT)) {
+    if (name !== "NONE" && name !== "VERSION") assert.doesNotMatch(faultText(fault, 1), /fault \d/);
+  }
+  assert.throws(() => partsExtension([]), RangeError);
 });

@@ -327,6 +327,22 @@ for (const engine of ENGINES) {
     await hostile.unload();
   });
 
+  check("lines carry the trace-id of their request, nonsense is ignored", async () => {
+    const lines: (string | undefined)[] = [];
+    const hostile = await bench.load("hostile", {}, ({ text, traceId }) => {
+      lines.push(`${text} ${traceId}`);
+    });
+    const id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for (const [line, traceparent] of [["a", `00-${id}-00f067aa0ba902b7-01`], ["b", "00-x"]]) {
+      await call(hostile, "log", { line }, { traceparent: traceparent! });
+    }
+    await call(hostile, "log", { line: "c" }, { traceparent: null });
+    await until(() => lines.length >= 6);
+    const untraced = ["b undefined", "b undefined", "c undefined", "c undefined"];
+    assert.deepEqual(lines.sort(), [`a ${id}`, `a ${id}`, ...untraced]);
+    await hostile.unload();
+  });
+
   check("a caller's budget ends a call with deadline, its signal with cancelled", async () => {
     const hostile = await bench.fixture("hostile", PATIENT);
     for (const name of ["park", "spin"]) {

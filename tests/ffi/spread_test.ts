@@ -1,0 +1,105 @@
+/** Payloads for which the arena has no room in a row, both ways, and trace contexts. */
+import assert from "node:assert/strict";
+import { CLIENT_INFO, CLIENT_INFO_SIZE, STATUS } from "../../ffi/abi.gen.ts";
+import { NativeError } from "../../ffi/errors.ts";
+import { outArgument } from "../../ffi/library.ts";
+import { traceparentExtension } from "../../src/wire/extensions.ts";
+import { test } from "../harness.ts";
+import { type Rig, textOf, until, utf8, withRig } from "./support.ts";
+
+const UNIT_BYTES = 65_536;
+const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";
+const TRACE = traceparentExtension(`00-${TRACE_ID}-00f067aa0ba902b7-01`);
+
+/** Takes all of the arena as another client. `holes`: every second unit is given back. */
+async function withFullArena(rig: Rig, holes: boolean, body: () => Promise<void>): Promise<void> {
+  const { symbols } = rig.library;
+  const info = outArgument(CLIENT_INFO_SIZE);
+  assert.equal(symbols.atoll_client_open(info), STATUS.OK);
+  const filler = new DataView(info.buffer).getUint32(CLIENT_INFO.client, true);
+  const { clients } = rig.client.stats();
+  try {
+    const taken: number[] = [];
+    for (;;) {
+      const slot = symbols.atoll_slot_take(filler, UNIT_BYTES);
+      if (slot === 0) break;
+      taken.push(slot);
+    }
+    for (let i = 0; holes && i < taken.length; i += 2) symbols.atoll_slot_give(filler, taken[i]!);
+    await body();
+  } finally {
+    symbols.atoll_client_close(filler);
+    await until(() => rig.client.stats().clients === clients - 1);
+  }
+}
+
+for (const mapped of [true, false]) {
+  const way = mapped ? "mapped" : "copied";
+
+  test(`payloads without room in a row go in parts and come back so (${way})`, async () => {
+    await withRig(async (rig) => {
+      const echo = await rig.target("ECHO");
+      const grow = await rig.target("GROW");
+      await withFullArena(rig, true, async () => {
+        const before = rig.client.stats();
+        const bytes = new Uint8Array(1_000_001).map((_, i) => (i * 31) & 0xff);
+        const raw = await rig.client.callBytes(echo, bytes, { trace: TRACE });
+        assert.equal(raw.status, STATUS.OK);
+        assert.deepEqual(raw.bytes, bytes);
+        const text = JSON.stringify("é€😀".repeat(60_000));
+        assert.equal(textOf(await rig.client.callJson(echo, text)), text);
+        assert.equal(textOf(await rig.client.callJson(grow, "2000000")), "g".repeat(2_000_000));
+        assert.equal(before.extentsUsed, 0);
+        const after = rig.client.stats();
+        assert.deepEqual([after.slotsUsed, after.extentsUsed], [before.slotsUsed, 0]);
+      });
+    }, { mapped });
+  });
+
+  test(`a payload without room at all is refused, and costs nothing (${way})`, async () => {
+    await withRig(async (rig) => {
+      const echo = await rig.target("ECHO");
+      await withFullArena(rig, false, async () => {
+        const before = rig.client.stats();
+        assert.throws(
+          () => rig.client.callBytes(echo, new Uint8Array(1_000_000)),
+          (error) => error instanceof NativeError && error.code === "no_memory",
+        );
+        assert.deepEqual(rig.client.stats().slotsUsed, before.slotsUsed);
+        const small = await rig.client.callBytes(echo, utf8("small"));
+        assert.equal(textOf(small), "small");
+      });
+    }, { mapped });
+  });
+
+  test(`a refused call in parts gives all of them back (${way})`, async () => {
+    await withRig(async (rig) => {
+      await withFullArena(rig, true, async () => {
+        const before = rig.client.stats();
+        const reply = await rig.client.callBytes(0xffff_0001, new Uint8Array(1_000_000));
+        assert.equal(reply.status, STATUS.NOT_FOUND);
+        assert.deepEqual(rig.client.stats().slotsUsed, before.slotsUsed);
+      });
+    }, { mapped });
+  });
+
+  test(`log lines carry the trace of their call, payloads are untouched by it (${way})`, async () => {
+    await withRig(async (rig) => {
+      const lines: [string, string][] = [];
+      const owner = rig.client.addLog((_, text, __, traceId) => lines.push([text, traceId]));
+      const logs = await rig.target("LOGS");
+      const echo = await rig.target("ECHO");
+      await rig.client.callBytes(logs, utf8("2"), { owner, trace: TRACE });
+      await rig.client.callBytes(logs, utf8("1"), { owner });
+      await until(() => lines.length === 3);
+      assert.deepEqual(lines, [["line 0", TRACE_ID], ["line 1", TRACE_ID], ["line 0", ""]]);
+      for (const size of [0, 10, 4_032, 4_033, 65_472, 65_473, 200_000]) {
+        const bytes = new Uint8Array(size).map((_, i) => i & 0xff);
+        const reply = await rig.client.callBytes(echo, bytes, { trace: TRACE });
+        assert.deepEqual(reply.bytes, bytes, `${size}`);
+        const text = "x".repeat(size);
+        assert.equal(textOf(await rig.client.callJson(echo, text, { trace: TRACE })), text);
+      }
+    }, { mapped });
+  });
+}
