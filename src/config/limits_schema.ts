@@ -49,9 +49,20 @@ const entries = {
     10_000,
   ),
   resources: count(0, "Resource handles that the guest may hold.", 1_000_000),
-  fieldBytes: count(0, "HTTP header fields of one message, names and values, in bytes."),
-  concurrency: count(1, "Calls of one plugin that run at once.", 100_000),
-  queue: count(0, "Calls that wait for one of those places; more are refused as overloaded."),
+  fieldBytes: count(
+    0,
+    "HTTP header fields of one message, names and values, in bytes; of all messages that a call makes together, eight times as much.",
+  ),
+  concurrency: count(
+    1,
+    "Calls of one plugin that run at once. One of a component made of several programs counts as several.",
+    100_000,
+  ),
+  queue: count(
+    0,
+    "Calls that wait for one of those places; more are refused as overloaded.",
+    LONGEST_QUEUE,
+  ),
 } satisfies Record<keyof Limits, unknown>;
 
 /** Single limits, none of them required. */

@@ -23,7 +23,10 @@ export interface Limits {
   readonly resources: number;
   /** HTTP header fields of one message: names and values, in bytes. */
   readonly fieldBytes: number;
-  /** Calls running at once. */
+  /**
+   * Calls running at once. A call whose instance has more than a memory, 3 tables or 4 core
+   * instances counts as many times as it takes of the scarcest: all plugins share one pool.
+   */
   readonly concurrency: number;
   /** Calls waiting for one of those places. */
   readonly queue: number;

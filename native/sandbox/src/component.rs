@@ -15,6 +15,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::abi::{ATOLL_COMPONENT, ATOLL_IO};
 use crate::cache;
+use crate::config;
 use crate::engine::Engine;
 use crate::error::Outcome;
 use crate::exports::Callee;
@@ -37,6 +38,8 @@ pub struct Plugin {
     id: String,
     host: Host,
     group: u32,
+    /// Shares of the pool that one call takes.
+    pool_share: u32,
     limits: RwLock<Limits>,
     overran_until_ms: AtomicU64,
     suspected: AtomicBool,
@@ -52,7 +55,7 @@ impl Plugin {
     /// Changes its limits; running calls keep theirs.
     pub fn set_limits(&self, limits: Limits) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
-        host::group_set(self.host, self.group, &limits.group());
+        host::group_set(self.host, self.group, &limits.group(self.pool_share));
     }
 
     /// Notes that a call needed more than its inline slice.
@@ -257,12 +260,18 @@ pub fn load(
     if engine.is_closing() {
         return Err(Outcome::cancelled());
     }
-    let group = host::group_add(engine.host(), &limits.group())
+    // None only of a component that imports modules, which do not link.
+    let (memories, tables) = component
+        .resources_required()
+        .map_or((0, 0), |r| (r.num_memories, r.num_tables));
+    let pool_share = config::pool_share(memories, tables, description.census.core_instances);
+    let group = host::group_add(engine.host(), &limits.group(pool_share))
         .map_err(|status| Outcome::message(status, "no place for another plugin"))?;
     let plugin = Arc::new(Plugin {
         id: id.to_owned(),
         host: engine.host(),
         group,
+        pool_share,
         limits: RwLock::new(limits),
         overran_until_ms: AtomicU64::new(0),
         suspected: AtomicBool::new(false),

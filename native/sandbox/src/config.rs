@@ -19,7 +19,8 @@ const TABLE_KEEP_RESIDENT: usize = 64 * 1024;
 /// Bytes of a fibre's stack: the guest's part and as much again, and more, for the host functions.
 const FIBRE_BYTES: usize = 2 * 1024 * 1024;
 
-/// Core instances that a component typically has: itself, shims, an adapter.
+/// What the pool holds for each instance of a component: one memory, as many tables and core
+/// instances as a component made of one program has (itself, two shims, an adapter).
 const CORE_INSTANCES_EACH: u32 = 4;
 const TABLES_EACH: u32 = 3;
 const TABLE_ELEMENTS_MAX: usize = 100_000;
@@ -53,6 +54,16 @@ impl Default for Settings {
             worker_threads: 0,
         }
     }
+}
+
+/// For how many instances the pool would hold what one instance of a component takes: 1 for one
+/// program, more for a component that is made of several.
+pub fn pool_share(memories: u32, tables: u32, core_instances: u64) -> u32 {
+    let core_instances = u32::try_from(core_instances).unwrap_or(u32::MAX);
+    memories
+        .max(tables.div_ceil(TABLES_EACH))
+        .max(core_instances.div_ceil(CORE_INSTANCES_EACH))
+        .max(1)
 }
 
 /// The wasmtime configuration for a pool of so many instances.
@@ -97,5 +108,20 @@ pub fn engine(instances: u32) -> Result<(Engine, u32), String> {
             Err(_) if instances > INSTANCES_MIN => instances = (instances / 2).max(INSTANCES_MIN),
             Err(error) => return Err(format!("wasmtime cannot be started: {error:#}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_takes_as_much_of_the_pool_as_its_scarcest_part() {
+        assert_eq!(pool_share(0, 0, 0), 1);
+        assert_eq!(pool_share(1, 3, 4), 1);
+        assert_eq!(pool_share(2, 3, 4), 2);
+        assert_eq!(pool_share(1, 4, 4), 2);
+        assert_eq!(pool_share(1, 3, 5), 2);
+        assert_eq!(pool_share(64, 128, u64::MAX), u32::MAX.div_ceil(4));
     }
 }

@@ -174,7 +174,7 @@ fn message_of(outcome: &Outcome) -> String {
 fn group(limits: &Limits) -> AtollGroupLimits {
     AtollGroupLimits {
         concurrency_max: 1,
-        ..limits.group()
+        ..limits.group(1)
     }
 }
 

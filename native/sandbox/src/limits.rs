@@ -36,7 +36,7 @@ pub struct Limits {
     pub resources: u64,
     /// HTTP header fields of one message: names and values, in bytes.
     pub field_bytes: u64,
-    /// Calls running at once.
+    /// Calls running at once. One that takes several shares of the pool counts as several.
     pub concurrency: u64,
     /// Calls waiting for one of those places.
     pub queue: u64,
@@ -61,10 +61,11 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The part that the core's bulkhead counts.
-    pub fn group(&self) -> AtollGroupLimits {
+    /// The part that the core's bulkhead counts, for a plugin each of whose calls takes so many shares
+    /// of the pool: together they never take more than as many calls of a usual plugin.
+    pub fn group(&self, pool_share: u32) -> AtollGroupLimits {
         AtollGroupLimits {
-            concurrency_max: saturate(self.concurrency).max(1),
+            concurrency_max: (saturate(self.concurrency) / pool_share).max(1),
             queue_max: saturate(self.queue),
             budget_default_us: saturate(self.wall_ms.saturating_mul(1_000)).max(1),
             reserved: 0,
@@ -272,8 +273,8 @@ impl ResourceLimiter for Budget {
         usize::try_from(self.limits.instances).unwrap_or(usize::MAX)
     }
 
-    // Memories and tables are slots of the pool that all plugins share: as many as core instances
-    // have use for, a module's own table and the adapter's counted.
+    // As many as core instances have use for, a module's own table and the adapter's counted. They
+    // are slots of the pool that all plugins share, which `Limits::group` sees to.
     fn memories(&self) -> usize {
         self.instances()
     }
@@ -331,8 +332,10 @@ mod tests {
         let limits: Limits = serde_json::from_str(json).expect("limits");
         assert_eq!(limits.value(LimitKind::Memory), 1);
         assert_eq!(limits.value(LimitKind::Fields), 9);
-        assert_eq!(limits.group().budget_default_us, 3_000);
-        assert_eq!(limits.group().concurrency_max, 10);
+        assert_eq!(limits.group(1).budget_default_us, 3_000);
+        assert_eq!(limits.group(1).concurrency_max, 10);
+        assert_eq!(limits.group(3).concurrency_max, 3);
+        assert_eq!(limits.group(11).concurrency_max, 1);
         assert!(serde_json::from_str::<Limits>(r#"{"memory":1}"#).is_err());
     }
 }

@@ -6,7 +6,7 @@
 use wit_parser::decoding::{DecodedWasm, decode};
 use wit_parser::{FunctionKind, Resolve, TypeDefKind, WorldItem, WorldKey};
 
-use crate::census;
+use crate::census::{self, Census};
 use crate::wit_text;
 
 /// Largest component that is accepted, in bytes.
@@ -29,6 +29,8 @@ pub struct ExportedFunction {
 
 /// What a component says about itself.
 pub struct Description {
+    /// What it comes to.
+    pub census: Census,
     /// Its WIT with documentation.
     pub wit: String,
     /// Imported interfaces and functions, `wasi:io/streams@0.2.6`.
@@ -43,7 +45,7 @@ pub struct Description {
 pub fn describe(bytes: &[u8]) -> Result<Description, String> {
     check_preamble(bytes)?;
     // First of all: whatever follows writes types or instances out.
-    census::check(bytes).map_err(|e| format!("the component {}", first_line(&e)))?;
+    let census = census::take(bytes).map_err(|e| format!("the component {}", first_line(&e)))?;
     let decoded = decode(bytes)
         .map_err(|e| format!("the component is broken: {}", first_line(&format!("{e:#}"))))?;
     let (resolve, world) = match &decoded {
@@ -64,6 +66,7 @@ pub fn describe(bytes: &[u8]) -> Result<Description, String> {
     let names = functions.iter().map(|f| f.name.as_str());
     check_names("functions", functions.len(), names.chain(interfaces))?;
     Ok(Description {
+        census,
         wit: wit_text::print(resolve, decoded.package())?,
         imports,
         functions,

@@ -387,3 +387,32 @@ fn a18_calls_of_the_host_in_a_straight_line_pass_by_no_limit_of_time() {
         .find(|reply| reply.status != ATOLL_OK);
     assert_limit(&ended.unwrap(), "cpu", 1, "limits.cpuMs");
 }
+
+#[test]
+fn a20_a_plugin_of_many_parts_leaves_the_pool_to_others() {
+    let rig = Rig::with(&json!({ "instances": 128, "workerThreads": 2 }));
+    let echo = rig.load_wat(&guests::echo(), json!({}));
+    assert_eq!(common::group_limits(echo.target("sum")).concurrency_max, 64);
+    // Sixteen of these would take every memory.
+    let wait = rig.load_wat(&guests::wait_with_memories(8), json!({}));
+    let target = wait.target("wait");
+    let forever = br#"{"ns":"18446744073709551615"}"#;
+    // As many as the core lets run at once.
+    let most = common::group_limits(target).concurrency_max;
+    let parked: Vec<_> = (0..most)
+        .map(|_| rig.start(handle(target), forever, &Ask::default()))
+        .collect();
+    assert!(parked.iter().all(|p| p.status == ATOLL_PENDING));
+    works(&rig, &echo);
+    assert_eq!((most, &rig.stats()["pool"]["memories"]), (8, &json!(64)));
+    for call in &parked {
+        call.cancel();
+    }
+    // Core instances and tables are scarce as well; limits that change later go the same way.
+    let many = rig.load_wat(&guests::many_instances(31), json!({}));
+    assert_eq!(common::group_limits(many.target("run")).concurrency_max, 8);
+    let limits = json!({ "concurrency": 17 });
+    let request = json!({ "op": "limits", "component": many.number(), "limits": limits });
+    assert_eq!(rig.control(&request).status, ATOLL_OK);
+    assert_eq!(common::group_limits(many.target("run")).concurrency_max, 2);
+}

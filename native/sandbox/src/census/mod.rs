@@ -39,12 +39,18 @@ const LOWERED_MAX: u64 = 20_000;
 /// How deep instantiations may be nested.
 const DEPTH_MAX: usize = 100;
 
-/// Refuses a component that is too large. The error goes on where "the component" begins.
-pub fn check(bytes: &[u8]) -> Result<(), String> {
+/// What was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// Core instances of one instance of the component, but for those that wasmtime adds where
+    /// components call each other.
+    pub core_instances: u64,
+}
+
+/// Counts, and refuses a component that is too large. The error goes on where "the component"
+/// begins.
+pub fn take(bytes: &[u8]) -> Result<Census, String> {
     let bodies = read::bodies(bytes).map_err(|e| format!("is broken: {e}"))?;
-    if bodies.is_empty() {
-        return Ok(());
-    }
     let mut count = Count {
         bodies: &bodies,
         frames: Vec::new(),
@@ -56,7 +62,9 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
         size: 1,
     };
     count.expand(outermost, HashMap::new(), 0)?;
-    Ok(())
+    Ok(Census {
+        core_instances: count.spent.core_instances,
+    })
 }
 
 /// What is summed up.
@@ -334,7 +342,7 @@ mod tests {
     use super::*;
 
     fn checked(wat: &str) -> Result<(), String> {
-        check(&wat::parse_str(wat).expect("WAT"))
+        take(&wat::parse_str(wat).expect("WAT")).map(drop)
     }
 
     fn refused(wat: &str, what: &str) {
@@ -479,7 +487,8 @@ mod tests {
                 "(core instance (instantiate $m))".repeat(n)
             )
         };
-        assert_eq!(checked(&many(2_000)), Ok(()));
+        let census = take(&wat::parse_str(many(2_000)).expect("WAT"));
+        assert_eq!(census.map(|c| c.core_instances), Ok(8_000));
         refused(&many(3_000), "limits.instances");
         let lowered = |n: usize| {
             format!(

@@ -12,6 +12,12 @@ use serde_json::Value;
 pub static BLOBS: Mutex<Option<HashMap<u32, Vec<u8>>>> = Mutex::new(None);
 pub static NEXT: AtomicU32 = AtomicU32::new(1);
 pub static GROUPS: AtomicI64 = AtomicI64::new(0);
+/// Limits of groups, as they were set last.
+pub static LIMITS: Mutex<Option<HashMap<u32, AtollGroupLimits>>> = Mutex::new(None);
+/// Groups with such a queue are refused, too.
+pub static REFUSED: AtomicU32 = AtomicU32::new(u32::MAX);
+/// Groups of targets.
+pub static TARGET_GROUPS: Mutex<Option<HashMap<u32, u32>>> = Mutex::new(None);
 pub static CHUNKS: AtomicI64 = AtomicI64::new(0);
 pub static TARGETS: Mutex<Option<HashMap<u32, u32>>> = Mutex::new(None);
 /// Id and exports of the plugins that are known by name.
@@ -76,21 +82,52 @@ unsafe fn call_of<'a>(call: *mut c_void) -> &'a Call {
     unsafe { &*call.cast::<Call>() }
 }
 
-unsafe extern "C" fn group_add(_: *const AtollGroupLimits, group: *mut u32) -> AtollStatus {
-    GROUPS.fetch_add(1, Ordering::SeqCst);
-    // SAFETY: every pointer is valid for what is done with it.
-    unsafe { *group = NEXT.fetch_add(1, Ordering::SeqCst) };
+/// What the core accepts at most.
+const COUNT_MAX: u32 = 0xff_ffff;
+
+/// # Safety
+/// `limits` must be valid for reading.
+unsafe fn set(group: u32, limits: *const AtollGroupLimits) -> AtollStatus {
+    // SAFETY: promised by the caller.
+    let limits = unsafe { *limits };
+    let refused = limits.queue_max == REFUSED.load(Ordering::SeqCst);
+    if refused || limits.concurrency_max > COUNT_MAX || limits.queue_max > COUNT_MAX {
+        return ATOLL_INVALID_ARGUMENT;
+    }
+    LIMITS
+        .lock()
+        .unwrap()
+        .get_or_insert_default()
+        .insert(group, limits);
     ATOLL_OK
 }
-unsafe extern "C" fn group_set(_: u32, _: *const AtollGroupLimits) -> AtollStatus {
-    ATOLL_OK
+unsafe extern "C" fn group_add(limits: *const AtollGroupLimits, group: *mut u32) -> AtollStatus {
+    let number = NEXT.fetch_add(1, Ordering::SeqCst);
+    // SAFETY: every pointer is valid for what is done with it.
+    let status = unsafe {
+        *group = number;
+        set(number, limits)
+    };
+    if status == ATOLL_OK {
+        GROUPS.fetch_add(1, Ordering::SeqCst);
+    }
+    status
+}
+unsafe extern "C" fn group_set(group: u32, limits: *const AtollGroupLimits) -> AtollStatus {
+    // SAFETY: as above.
+    unsafe { set(group, limits) }
 }
 unsafe extern "C" fn group_remove(_: u32) -> AtollStatus {
     GROUPS.fetch_sub(1, Ordering::SeqCst);
     ATOLL_OK
 }
-unsafe extern "C" fn target_add(_: u32, handle: u32, _: u32, target: *mut u32) -> AtollStatus {
+unsafe extern "C" fn target_add(_: u32, handle: u32, group: u32, target: *mut u32) -> AtollStatus {
     let number = NEXT.fetch_add(1, Ordering::SeqCst);
+    TARGET_GROUPS
+        .lock()
+        .unwrap()
+        .get_or_insert_default()
+        .insert(number, group);
     TARGETS
         .lock()
         .unwrap()

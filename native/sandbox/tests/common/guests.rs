@@ -121,6 +121,16 @@ pub fn wait() -> String {
     )
 }
 
+/// The same with so many memories that are as small as can be.
+pub fn wait_with_memories(memories: usize) -> String {
+    let instances = "(core instance (instantiate $memory))\n".repeat(memories - 1);
+    waiting(
+        r#"(func (export "wait") (param $ns i64)
+    (call $block (call $subscribe (local.get $ns))))"#,
+        &format!("(core module $memory (memory 0))\n{instances}"),
+    )
+}
+
 /// A component that can wait; `core` goes inside of its module and exports `wait`, `exports` are
 /// more of the component's own.
 fn waiting(core: &str, exports: &str) -> String {

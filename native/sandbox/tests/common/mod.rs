@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use atoll_sandbox::abi::*;
 use serde_json::{Value, json};
 
-use self::core::{BLOBS, CHUNKS, Call, HOST, NEXT, TARGETS, Told};
+use self::core::{BLOBS, CHUNKS, Call, HOST, LIMITS, NEXT, REFUSED, TARGET_GROUPS, TARGETS, Told};
 pub use self::core::{Event, Reply};
 
 /// Longer than anything here takes; a test that reaches it has hung.
@@ -247,6 +247,17 @@ pub fn handle(target: u32) -> u32 {
         .get(&target)
         .copied()
         .unwrap_or(u32::MAX)
+}
+
+/// The limits that the group of a target has.
+pub fn group_limits(target: u32) -> AtollGroupLimits {
+    let group = TARGET_GROUPS.lock().unwrap().as_ref().unwrap()[&target];
+    LIMITS.lock().unwrap().as_ref().unwrap()[&group]
+}
+
+/// Has the core refuse groups with such a queue.
+pub fn refuse_groups(queue: u32) {
+    REFUSED.store(queue, Ordering::SeqCst);
 }
 
 pub fn chunks_out() -> i64 {
