@@ -21,7 +21,10 @@ export interface Limits {
   readonly instances: number;
   /** Resource handles the guest may hold. */
   readonly resources: number;
-  /** HTTP header fields of one message: names and values, in bytes. */
+  /**
+   * HTTP header fields of one message: names and values, in bytes. All messages that a call makes
+   * have eight times as much together.
+   */
   readonly fieldBytes: number;
   /**
    * Calls running at once. A call whose instance has more than a memory, 3 tables or 4 core

@@ -13,6 +13,7 @@ use wasmtime_wasi_http::{
 
 use crate::crossing::{Crossing, Fuel};
 use crate::host::CallRef;
+use crate::http_budget::HttpBudget;
 use crate::limits::{Budget, Limits};
 use crate::meter::{self, Verdict};
 use crate::ticker;
@@ -37,6 +38,8 @@ pub struct Data {
     table: ResourceTable,
     wasi: Option<Box<wasi::Context>>,
     http: WasiHttpCtx,
+    /// What the messages that the guest makes come to.
+    pub http_budget: HttpBudget,
     egress: NoEgress,
 }
 
@@ -57,6 +60,12 @@ impl Data {
             .wasi
             .get_or_insert_with(|| Box::new(wasi::context(call, budget.limits())));
         (&mut context.ctx, &mut self.table)
+    }
+
+    /// What it takes to count the messages.
+    pub fn http_parts(&mut self) -> (&mut HttpBudget, &mut ResourceTable, &Limits) {
+        let limits = self.budget.limits();
+        (&mut self.http_budget, &mut self.table, limits)
     }
 
     /// A call of a kept instance has ended: what is written from now on has nobody to go to.
@@ -139,6 +148,7 @@ pub fn store(engine: &wasmtime::Engine, limits: &Limits, call: CallRef) -> Store
         table,
         wasi: None,
         http,
+        http_budget: HttpBudget::default(),
         egress: NoEgress::default(),
     };
     let mut store = Store::new(engine, data);

@@ -26,6 +26,7 @@ mod error;
 mod exports;
 mod host;
 mod http;
+mod http_budget;
 mod http_head;
 mod inline;
 mod instance;

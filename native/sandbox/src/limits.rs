@@ -34,7 +34,8 @@ pub struct Limits {
     pub instances: u64,
     /// Resource handles the guest may hold.
     pub resources: u64,
-    /// HTTP header fields of one message: names and values, in bytes.
+    /// HTTP header fields of one message: names and values, in bytes. All messages that a call makes
+    /// have eight times as much together.
     pub field_bytes: u64,
     /// Calls running at once. One that takes several shares of the pool counts as several.
     pub concurrency: u64,

@@ -24,6 +24,7 @@ use wasmtime_wasi_io::bindings::wasi::io;
 
 use crate::abi::{ATOLL_FLAG_STDERR, ATOLL_KIND_LOG};
 use crate::host::CallRef;
+use crate::http_budget;
 use crate::instance::Data;
 use crate::limits::{LimitExceeded, LimitKind, Limits};
 
@@ -107,7 +108,8 @@ pub fn link(linker: &mut Linker<Data>) -> Result<()> {
     sockets::tcp_create_socket::add_to_linker::<Data, WasiSockets>(l, Data::sockets)?;
     sockets::udp::add_to_linker::<Data, WasiSockets>(l, Data::sockets)?;
     sockets::udp_create_socket::add_to_linker::<Data, WasiSockets>(l, Data::sockets)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
+    http_budget::link(l)
 }
 
 /// Access to the resource table alone: `wasi:io` needs no context, so none is built for it.

@@ -416,3 +416,35 @@ fn a20_a_plugin_of_many_parts_leaves_the_pool_to_others() {
     assert_eq!(rig.control(&request).status, ATOLL_OK);
     assert_eq!(common::group_limits(many.target("run")).concurrency_max, 2);
 }
+
+#[test]
+fn a17_all_messages_of_a_call_share_a_budget() {
+    let rig = Rig::new();
+    // Eight times as much as one message may have.
+    let http = rig.load_wat(&guests::messages(), json!({ "fieldBytes": 110_000 }));
+    let maps = |count: u32, drop: bool| {
+        let payload = json!({ "count": count, "drop": drop }).to_string();
+        rig.call(http.target("maps"), payload.as_bytes())
+    };
+    assert_eq!(maps(8, false).status, ATOLL_OK);
+    assert_limit(&maps(9, false), "fields", 110_000, "limits.fieldBytes");
+    // What was dropped counts no more.
+    assert_eq!(maps(100, true).status, ATOLL_OK);
+    let clones = http.target("clones");
+    assert_eq!(rig.call(clones, br#"{"count":7}"#).status, ATOLL_OK);
+    let many = rig.call(clones, br#"{"count":900}"#);
+    assert!(
+        matches!(many.status, ATOLL_OK | ATOLL_LIMIT),
+        "{}",
+        many.text()
+    );
+    let authority = |bytes: u32| {
+        let payload = json!({ "bytes": bytes }).to_string();
+        rig.call(http.target("authority"), payload.as_bytes())
+            .text()
+    };
+    assert_eq!(
+        (authority(1_024), authority(1_025)),
+        ("0".into(), "1".into())
+    );
+}

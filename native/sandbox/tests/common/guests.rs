@@ -365,3 +365,120 @@ pub fn straight_handles(handles: usize) -> String {
   (func (export "run") (canon lift (core func $i "run"))))"#
     )
 }
+
+/// Makes HTTP messages: `maps: func(count: u32, drop: bool)` makes maps of 100,000 bytes each and
+/// drops each one or none, `clones: func(count: u32)` makes one and copies of it, `authority:
+/// func(bytes: u32) -> u32` sets one of so many bytes and says whether that was refused.
+pub fn messages() -> String {
+    r#"(component
+  (import "wasi:http/types@0.2.0" (instance $http
+    (export "fields" (type $fields (sub resource)))
+    (type $cases (variant (case "invalid-syntax") (case "forbidden") (case "immutable")))
+    (export "header-error" (type $header-error (eq $cases)))
+    (export "outgoing-request" (type $request (sub resource)))
+    (export "[constructor]fields" (func (result (own $fields))))
+    (export "[method]fields.append" (func (param "self" (borrow $fields)) (param "name" string)
+      (param "value" (list u8)) (result (result (error $header-error)))))
+    (export "[method]fields.clone" (func (param "self" (borrow $fields)) (result (own $fields))))
+    (export "[constructor]outgoing-request" (func (param "headers" (own $fields))
+      (result (own $request))))
+    (export "[method]outgoing-request.set-authority" (func (param "self" (borrow $request))
+      (param "authority" (option string)) (result (result))))))
+  (alias export $http "fields" (type $fields))
+  (core module $mem (memory (export "memory") 4)
+    (func $fill (memory.fill (i32.const 0) (i32.const 97) (i32.const 200000)))
+    (start $fill))
+  (core instance $mem (instantiate $mem))
+  (alias core export $mem "memory" (core memory $memory))
+  (core func $new (canon lower (func $http "[constructor]fields")))
+  (core func $append (canon lower (func $http "[method]fields.append") (memory $memory)))
+  (core func $clone (canon lower (func $http "[method]fields.clone")))
+  (core func $drop (canon resource.drop $fields))
+  (core func $request (canon lower (func $http "[constructor]outgoing-request")))
+  (core func $authority (canon lower
+    (func $http "[method]outgoing-request.set-authority") (memory $memory)))
+  (core module $m
+    (import "host" "new" (func $new (result i32)))
+    (import "host" "append" (func $append (param i32 i32 i32 i32 i32 i32)))
+    (import "host" "clone" (func $clone (param i32) (result i32)))
+    (import "host" "drop" (func $drop (param i32)))
+    (import "host" "request" (func $request (param i32) (result i32)))
+    (import "host" "authority" (func $authority (param i32 i32 i32 i32) (result i32)))
+    (func $map (result i32) (local $map i32)
+      (local.set $map (call $new))
+      (call $append (local.get $map) (i32.const 0) (i32.const 4) (i32.const 16) (i32.const 100000)
+        (i32.const 220000))
+      (local.get $map))
+    (func (export "maps") (param $count i32) (param $dropped i32) (local $map i32)
+      (loop $next
+        (local.set $map (call $map))
+        (if (local.get $dropped) (then (call $drop (local.get $map))))
+        (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+        (br_if $next (local.get $count))))
+    (func (export "clones") (param $count i32) (local $map i32)
+      (local.set $map (call $map))
+      (loop $next
+        (drop (call $clone (local.get $map)))
+        (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+        (br_if $next (local.get $count))))
+    (func (export "authority") (param $bytes i32) (result i32)
+      (call $authority (call $request (call $new)) (i32.const 1) (i32.const 0) (local.get $bytes))))
+  (core instance $i (instantiate $m (with "host" (instance
+    (export "new" (func $new)) (export "append" (func $append)) (export "clone" (func $clone))
+    (export "drop" (func $drop)) (export "request" (func $request))
+    (export "authority" (func $authority))))))
+  (func (export "maps") (param "count" u32) (param "drop" bool)
+    (canon lift (core func $i "maps")))
+  (func (export "clones") (param "count" u32) (canon lift (core func $i "clones")))
+  (func (export "authority") (param "bytes" u32) (result u32)
+    (canon lift (core func $i "authority"))))"#
+        .into()
+}
+
+/// Asks for so many bytes of randomness: `random: func(bytes: u64)`.
+pub fn random() -> String {
+    r#"(component
+  (import "wasi:random/random@0.2.0" (instance $random
+    (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
+  (core module $mem (memory (export "memory") 64)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536)))
+  (core instance $mem (instantiate $mem))
+  (alias core export $mem "memory" (core memory $memory))
+  (alias core export $mem "realloc" (core func $realloc))
+  (core func $random (canon lower
+    (func $random "get-random-bytes") (memory $memory) (realloc $realloc)))
+  (core module $m
+    (import "host" "random" (func $random (param i64 i32)))
+    (func (export "random") (param $bytes i64) (call $random (local.get $bytes) (i32.const 16))))
+  (core instance $i (instantiate $m (with "host" (instance (export "random" (func $random))))))
+  (func (export "random") (param "bytes" u64) (canon lift (core func $i "random"))))"#
+        .into()
+}
+
+/// One instruction that no epoch interrupts, over so many bytes: `fill: func(bytes: u32)`.
+pub fn fill() -> String {
+    r#"(component
+  (core module $m
+    (memory 960)
+    (func (export "fill") (param $bytes i32)
+      (memory.fill (i32.const 0) (i32.const 1) (local.get $bytes))))
+  (core instance $i (instantiate $m))
+  (func (export "fill") (param "bytes" u32) (canon lift (core func $i "fill"))))"#
+        .into()
+}
+
+/// Counts the bytes it is given: `count: func(data: list<u8>) -> u32`.
+pub fn count() -> String {
+    format!(
+        r#"(component
+  {}
+  (core instance $i (instantiate $m))
+  (func (export "count") (param "data" (list u8)) (result u32)
+    (canon lift (core func $i "count") (memory (core memory $i "memory"))
+      (realloc (core func $i "realloc")))))"#,
+        module(
+            "",
+            r#"(func (export "count") (param i32 i32) (result i32) (local.get 1))"#
+        )
+    )
+}
