@@ -14,7 +14,7 @@ use super::names::Names;
 use super::path::{Trace, quote};
 use super::shape::{Record, Shape, Variant};
 
-/// What a short text on the heap takes, in bytes.
+/// What a text on the heap takes, in bytes, besides its own.
 const NAME_COST: usize = 32;
 
 static RESULT_NAMES: LazyLock<Names> =
@@ -107,6 +107,7 @@ pub(super) fn record<'de, A: MapAccess<'de>>(
         record.fields.len(),
         size_of::<(String, Val)>() + NAME_COST,
     )?;
+    trace.charge(shape, record.name_bytes, 1)?;
     // A field not yet given has no name here: WIT's names are never empty.
     let mut fields: Vec<(String, Val)> = Vec::new();
     fields.resize_with(record.fields.len(), || (String::new(), Val::Bool(false)));

@@ -82,6 +82,8 @@ pub(super) struct MapShape {
 pub(super) struct Record {
     pub(super) json: Names,
     pub(super) fields: Box<[Field]>,
+    /// Bytes of all names in WIT.
+    pub(super) name_bytes: usize,
 }
 
 /// One field of a record.
@@ -213,9 +215,11 @@ impl Builder<'_> {
                         shape: self.shape(&field.ty)?,
                     });
                 }
+                let name_bytes = fields.iter().map(|field: &Field| field.wit.len()).sum();
                 Ok(Shape::Record(Box::new(Record {
                     json: Names::new(json),
                     fields: fields.into(),
+                    name_bytes,
                 })))
             }
             Type::Variant(variant) => {

@@ -344,6 +344,23 @@ fn the_functions_of_a_component_share_a_budget() {
 }
 
 #[test]
+fn names_of_fields_that_are_left_out_take_memory_too() {
+    let fields: Vec<String> = (0..8)
+        .map(|n| format!("f{n}{}: option<u8>", "x".repeat(4_000)))
+        .collect();
+    let fields = fields.join(", ");
+    let signature = signature(&format!("record r {{ {fields} }}\n  f: func(v: list<r>);"));
+    let json = |count: usize| format!("{{\"v\":[{}]}}", vec!["{}"; count].join(","));
+    assert!(signature.parse_arguments(json(10).as_bytes()).is_ok());
+    // Three bytes of text would be 32 KB.
+    let error = refused(&signature, &json(1_000));
+    assert_eq!(
+        error.message,
+        "the arguments take too much memory for their length"
+    );
+}
+
+#[test]
 fn small_text_that_grows_to_large_values_is_refused() {
     let fields: Vec<String> = (0..200).map(|n| format!("f{n}x: option<string>")).collect();
     let fields = fields.join(", ");
