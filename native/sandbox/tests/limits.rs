@@ -448,3 +448,19 @@ fn a17_all_messages_of_a_call_share_a_budget() {
         ("0".into(), "1".into())
     );
 }
+
+#[test]
+fn raw_bytes_become_no_more_values_than_json_does() {
+    let rig = Rig::new();
+    let limits = json!({ "memoryBytes": 512 << 20, "cpuMs": 10_000 });
+    let count = rig.load_wat(&guests::count(), limits);
+    let raw = Ask {
+        flags: 0,
+        ..Ask::default()
+    };
+    let reply = rig.call_as(count.target("count"), &vec![7; 1 << 20], &raw);
+    assert_eq!((reply.status, reply.text().as_str()), (ATOLL_OK, "1048576"));
+    let reply = rig.call_as(count.target("count"), &vec![7; 8 << 20], &raw);
+    assert_eq!(reply.status, ATOLL_INVALID_ARGUMENT);
+    assert_eq!(reply.json()["path"], "arguments.data");
+}

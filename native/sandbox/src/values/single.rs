@@ -7,7 +7,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use wasmtime::component::Val;
 
 use super::decode_objects::{Key, missing, twice};
-use super::path::Trace;
+use super::path::{Trace, VALUES_MAX};
 use super::shape::Shape;
 use super::{ArgumentError, Signature, SingleParam, base64};
 
@@ -42,6 +42,17 @@ pub(super) fn parse_single<'a>(
 /// The only argument from plain bytes.
 pub(super) fn parse_raw(signature: &Signature, raw: &[u8]) -> Result<Vec<Val>, ArgumentError> {
     match signature.single_param() {
+        Some(SingleParam::Bytes) if raw.len().saturating_mul(size_of::<Val>()) > VALUES_MAX => {
+            Err(ArgumentError {
+                path: format!("arguments.{}", signature.names.get(0)),
+                expected: Shape::Bytes.name(),
+                message: format!(
+                    "{} bytes are more than a function with such a result can be given; it takes {}",
+                    raw.len(),
+                    VALUES_MAX / size_of::<Val>()
+                ),
+            })
+        }
         Some(SingleParam::Bytes) => Ok(vec![Val::List(raw.iter().copied().map(Val::U8).collect())]),
         Some(SingleParam::String) => match std::str::from_utf8(raw) {
             Ok(text) => Ok(vec![Val::String(text.to_owned())]),
