@@ -237,13 +237,7 @@ async fn text(
     } else {
         function.signature.parse_single(payload, &mut scratch)?
     };
-    let Ok(argument) = std::str::from_utf8(argument) else {
-        return Err(Failure::Argument(ArgumentError {
-            path: "arguments".into(),
-            expected: "string".into(),
-            message: "expected string, got bytes that are not UTF-8".into(),
-        }));
-    };
+    let argument = function.signature.parse_text(argument)?;
     typed(job, loan, function, argument, returns).await
 }
 

@@ -51,8 +51,10 @@ fn strings_and_bytes_take_the_typed_path_in_both_encodings() {
         (ATOLL_OK, 0, bytes)
     );
 
-    let reply = rig.call_as(echo.target("text"), b"\xff\xfe", &raw);
+    let reply = rig.call_as(echo.target("text"), b"a\xff\xfe", &raw);
     assert_eq!(reply.status, ATOLL_INVALID_ARGUMENT);
+    assert_eq!(reply.json()["path"], "arguments.s");
+    assert_eq!(reply.json()["message"], "invalid UTF-8 at byte 1");
 }
 
 #[test]

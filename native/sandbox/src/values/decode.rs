@@ -91,11 +91,23 @@ impl Value<'_> {
     fn number<E: de::Error>(&self, number: i128) -> Result<Val, E> {
         let wide = matches!(self.shape, Shape::S64 | Shape::U64);
         if wide && number.unsigned_abs() > EXACT_INTEGER_MAX {
-            let message =
-                format!("{number} is beyond what a JSON number holds exactly; give it as a string");
-            return Err(self.trace.fail(self.shape.name(), message));
+            return Err(self.inexact(number));
         }
         self.integer(number)
+    }
+
+    #[cold]
+    fn inexact<E: de::Error>(&self, number: impl fmt::Display) -> E {
+        let message =
+            format!("{number} is beyond what a JSON number holds exactly; give it as a string");
+        self.trace.fail(self.shape.name(), message)
+    }
+
+    /// Whether the integer type has a number that was written with a point or an exponent.
+    fn holds(&self, number: f64) -> bool {
+        // Rounding the bounds to doubles moves the upper ones just out of the range.
+        range(self.shape)
+            .is_some_and(|(least, most)| number >= least as f64 && number < most as f64)
     }
 
     pub(super) fn integer<E: de::Error>(&self, number: i128) -> Result<Val, E> {
@@ -233,7 +245,10 @@ impl<'de> Visitor<'de> for Value<'_> {
             },
             _ if range(self.shape).is_none() => Err(self.wrong("a number")),
             _ if number.fract() != 0.0 => Err(self.wrong(&format!("{number}"))),
-            _ if number.abs() > EXACT_MAX => Err(self.out_of_range(number)),
+            _ if number.abs() > EXACT_MAX => match self.holds(number) {
+                true => Err(self.inexact(number)),
+                false => Err(self.out_of_range(number)),
+            },
             _ => self.number(number as i128).map(Some),
         }
     }

@@ -151,9 +151,17 @@ impl Signature {
 
     /// Makes the only argument from its plain bytes; see [`Signature::single_param`].
     ///
-    /// Fails where there is no such parameter and where a `string` is not UTF-8.
+    /// Fails where there is no such parameter, where a `string` is not UTF-8 and where the values
+    /// would take more than 128 MiB.
     pub fn parse_raw(&self, raw: &[u8]) -> Result<Vec<Val>, ArgumentError> {
         single::parse_raw(self, raw)
+    }
+
+    /// The only argument, a `string`, from its plain bytes, in place.
+    ///
+    /// Fails where they are not UTF-8.
+    pub fn parse_text<'a>(&self, raw: &'a [u8]) -> Result<&'a str, ArgumentError> {
+        single::parse_text(self, raw)
     }
 
     /// Appends the result as JSON to `out`, at most `limit` bytes of it.

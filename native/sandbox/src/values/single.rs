@@ -54,16 +54,21 @@ pub(super) fn parse_raw(signature: &Signature, raw: &[u8]) -> Result<Vec<Val>, A
             })
         }
         Some(SingleParam::Bytes) => Ok(vec![Val::List(raw.iter().copied().map(Val::U8).collect())]),
-        Some(SingleParam::String) => match std::str::from_utf8(raw) {
-            Ok(text) => Ok(vec![Val::String(text.to_owned())]),
-            Err(error) => Err(ArgumentError {
-                path: format!("arguments.{}", signature.names.get(0)),
-                expected: "string".to_owned(),
-                message: format!("invalid UTF-8 at byte {}", error.valid_up_to()),
-            }),
-        },
+        Some(SingleParam::String) => Ok(vec![Val::String(parse_text(signature, raw)?.to_owned())]),
         None => Err(not_single()),
     }
+}
+
+/// The only argument, a `string`, from plain bytes.
+pub(super) fn parse_text<'a>(
+    signature: &Signature,
+    raw: &'a [u8],
+) -> Result<&'a str, ArgumentError> {
+    std::str::from_utf8(raw).map_err(|error| ArgumentError {
+        path: format!("arguments.{}", signature.names.get(0)),
+        expected: "string".to_owned(),
+        message: format!("invalid UTF-8 at byte {}", error.valid_up_to()),
+    })
 }
 
 fn not_single() -> ArgumentError {

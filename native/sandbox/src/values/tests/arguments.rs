@@ -361,6 +361,31 @@ fn names_of_fields_that_are_left_out_take_memory_too() {
 }
 
 #[test]
+fn a_large_integer_with_an_exponent_is_asked_for_as_a_string() {
+    let signature = signature("f: func(a: s64, b: u64, c: u32);");
+    let with = |a: &str, b: &str, c: &str| {
+        refused(&signature, &format!("{{\"a\":{a},\"b\":{b},\"c\":{c}}}")).message
+    };
+    let string = "is beyond what a JSON number holds exactly; give it as a string";
+    assert_eq!(
+        with("1e18", "0", "0"),
+        format!("1000000000000000000 {string}")
+    );
+    assert_eq!(
+        with("-9e18", "0", "0"),
+        format!("-9000000000000000000 {string}")
+    );
+    assert_eq!(
+        with("0", "1.8e19", "0"),
+        format!("18000000000000000000 {string}")
+    );
+    for (a, b, c) in [("1e19", "0", "0"), ("0", "1.9e19", "0"), ("0", "0", "1e18")] {
+        assert!(with(a, b, c).contains("is out of range for"), "{a} {b} {c}");
+    }
+    assert!(with("0", "-1e18", "0").contains("is out of range for u64"));
+}
+
+#[test]
 fn small_text_that_grows_to_large_values_is_refused() {
     let fields: Vec<String> = (0..200).map(|n| format!("f{n}x: option<string>")).collect();
     let fields = fields.join(", ");
