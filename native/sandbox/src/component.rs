@@ -3,7 +3,7 @@
 //! Owns: what a loaded component is and the table of its exports. It must not know how a call of
 //! one is run.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -30,6 +30,10 @@ use crate::wit::{self, Description, ExportedFunction};
 /// How long a plugin whose call overran its inline slice starts on the workers, in milliseconds.
 const OVERRAN_MS: u64 = 1_000;
 
+/// How long a plugin is suspected of holding its callers' thread, in milliseconds: short calls in
+/// between clear nobody.
+const SUSPECTED_MS: u64 = 10_000;
+
 /// Longest answer about a component, in bytes: its WIT twice over as JSON, and its functions.
 const ANSWER_BYTES_MAX: usize = 3 * 1024 * 1024;
 
@@ -42,7 +46,7 @@ pub struct Plugin {
     pool_share: u32,
     limits: RwLock<Limits>,
     overran_until_ms: AtomicU64,
-    suspected: AtomicBool,
+    suspected_until_ms: AtomicU64,
     ended: Mutex<Option<oneshot::Sender<()>>>,
 }
 
@@ -71,16 +75,15 @@ impl Plugin {
             let until = now_ms + ms.saturating_mul(100).max(OVERRAN_MS);
             self.overran_until_ms.fetch_max(until, Ordering::Relaxed);
         }
-        let suspected = !matches!(held, Held::Shortly);
-        // Nearly always it is as it was, and reading is cheaper than writing.
-        if self.suspected.load(Ordering::Relaxed) != suspected {
-            self.suspected.store(suspected, Ordering::Relaxed);
+        if !matches!(held, Held::Shortly) {
+            self.suspected_until_ms
+                .fetch_max(now_ms + SUSPECTED_MS, Ordering::Relaxed);
         }
     }
 
-    /// Whether the last call seemed to hold its caller's thread.
-    pub fn suspected(&self) -> bool {
-        self.suspected.load(Ordering::Relaxed)
+    /// Whether a call seemed to hold its caller's thread lately.
+    pub fn suspected(&self, now_ms: u64) -> bool {
+        now_ms < self.suspected_until_ms.load(Ordering::Relaxed)
     }
 
     /// Whether a call did so lately.
@@ -274,7 +277,7 @@ pub fn load(
         pool_share,
         limits: RwLock::new(limits),
         overran_until_ms: AtomicU64::new(0),
-        suspected: AtomicBool::new(false),
+        suspected_until_ms: AtomicU64::new(0),
         ended: Mutex::new(None),
     });
     let mut exports: Vec<(String, ExportKind)> = description

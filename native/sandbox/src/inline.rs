@@ -88,7 +88,8 @@ pub fn start(
     };
     let mut future = future;
     if inline {
-        let polled = poll_inline(engine, future.as_mut(), plugin.suspected());
+        let suspected = plugin.suspected(engine.clock().now_ms());
+        let polled = poll_inline(engine, future.as_mut(), suspected);
         plugin.held(engine.clock().now_ms(), meter::held());
         match polled {
             Inline::Done(outcome) => {

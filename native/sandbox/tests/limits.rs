@@ -464,3 +464,20 @@ fn raw_bytes_become_no_more_values_than_json_does() {
     assert_eq!(reply.status, ATOLL_INVALID_ARGUMENT);
     assert_eq!(reply.json()["path"], "arguments.data");
 }
+
+#[test]
+fn a29_short_calls_in_between_do_not_clear_a_plugin_that_holds_the_thread() {
+    let rig = Rig::new();
+    let fill = rig.load_wat(&guests::fill(), json!({}));
+    let target = handle(fill.target("fill"));
+    let statuses: Vec<u32> = (0..24)
+        .map(|n| {
+            let bytes = if n % 2 == 0 { 62_914_560 } else { 16 };
+            let payload = json!({ "bytes": bytes }).to_string();
+            let started = rig.start(target, payload.as_bytes(), &Ask::default());
+            assert_eq!(started.wait().status, ATOLL_OK);
+            started.status
+        })
+        .collect();
+    assert!(statuses.contains(&ATOLL_PENDING), "{statuses:?}");
+}
