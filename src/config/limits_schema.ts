@@ -41,7 +41,10 @@ const entries = {
     "Result of one tool call, in bytes. Streamed HTTP bodies do not count.",
     1024 * 1024 * 1024,
   ),
-  logBytes: count(0, "Standard output and standard error together, in bytes a call."),
+  logBytes: count(
+    0,
+    "Standard output and standard error together, in bytes a call; a line counts as 16 at least.",
+  ),
   tableElements: count(0, "Elements of all tables of the instance.", 10_000_000),
   instances: count(
     1,

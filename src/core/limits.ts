@@ -13,7 +13,7 @@ export interface Limits {
   readonly wallMs: number;
   /** Result or response body of one tool call, in bytes. Streamed HTTP bodies do not count. */
   readonly outputBytes: number;
-  /** Standard output and standard error together, in bytes. */
+  /** Standard output and standard error together, in bytes; a line counts as 16 at least. */
   readonly logBytes: number;
   /** Elements of all tables of the instance. */
   readonly tableElements: number;

@@ -7,6 +7,9 @@ import { ALWAYS, type Sink, STREAM_BYTES_MAX } from "./portable_io.ts";
 /** Most bytes of one line; a longer one becomes several. */
 const LINE_BYTES_MAX = 8 * 1024;
 
+/** What a line counts for at least, in bytes: each one is a message of its own. */
+const LINE_COST_MIN = 16;
+
 type StreamName = "stdout" | "stderr";
 
 export class GuestOutput {
@@ -37,15 +40,18 @@ export class GuestOutput {
   }
 
   #write(stream: StreamName, bytes: Uint8Array): void {
-    // The beginning that still fits tells what the guest was about to say.
-    const fits = bytes.subarray(0, this.#left);
-    this.#left -= fits.length;
     const rest = this.#rest[stream];
-    for (const byte of fits) {
+    for (const byte of bytes) {
+      const cost = byte === 0x0a ? Math.max(1, LINE_COST_MIN - rest.length) : 1;
+      if (cost > this.#left) {
+        // The beginning that still fitted tells what the guest was about to say.
+        this.#left = 0;
+        this.#guard.fail("log");
+      }
+      this.#left -= cost;
       if (byte !== 0x0a) rest.push(byte);
       if (byte === 0x0a || rest.length >= LINE_BYTES_MAX) this.#line(stream);
     }
-    if (fits.length < bytes.length) this.#guard.fail("log");
   }
 
   #line(stream: StreamName): void {

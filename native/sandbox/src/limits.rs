@@ -26,7 +26,7 @@ pub struct Limits {
     pub wall_ms: u64,
     /// Result or response of one call, in bytes.
     pub output_bytes: u64,
-    /// Standard output and standard error together, in bytes.
+    /// Standard output and standard error together, in bytes; a line counts as 16 at least.
     pub log_bytes: u64,
     /// Elements of all tables of the instance.
     pub table_elements: u64,

@@ -67,6 +67,9 @@ const LINE_BYTES_MAX: usize = 8 * 1024;
 /// Most bytes one request for randomness may ask for.
 const RANDOM_BYTES_MAX: u64 = 1024 * 1024;
 
+/// What a line counts for at least, in bytes: each one is an event of its own.
+const LINE_COST_MIN: u64 = 16;
+
 /// Whether an import, as in `wasi:io/streams@0.2.6`, is one that links.
 pub fn is_known(import: &str) -> bool {
     match import.split_once('@') {
@@ -295,18 +298,18 @@ impl Log {
     }
 
     fn write(&mut self, stderr: bool, bytes: &[u8]) -> std::result::Result<(), LimitExceeded> {
-        let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
-            // The beginning that still fits tells what the guest was about to say.
-            let (fits, _) = bytes.split_at(self.left as usize);
+        let partial = if stderr { &self.err } else { &self.out };
+        let (fits, cost) = affordable(partial.len(), bytes, self.left);
+        self.left -= cost;
+        // The beginning that still fits tells what the guest was about to say.
+        self.lines(stderr, &bytes[..fits]);
+        if fits < bytes.len() {
             self.left = 0;
-            self.lines(stderr, fits);
             return Err(LimitExceeded {
                 kind: LimitKind::Log,
                 value: self.limit,
             });
-        };
-        self.left = left;
-        self.lines(stderr, bytes);
+        }
         Ok(())
     }
 
@@ -331,6 +334,30 @@ impl Log {
             }
         }
     }
+}
+
+/// How many of the bytes, written behind `partial` bytes of a line, may be sent for `left` bytes of
+/// the limit, and what that costs: a line is an event, however short it is.
+fn affordable(partial: usize, bytes: &[u8], left: u64) -> (usize, u64) {
+    let (mut fits, mut cost, mut line) = (0, 0, partial as u64);
+    for piece in bytes.split_inclusive(|&b| b == b'\n') {
+        let length = piece.len() as u64;
+        line += length;
+        let more = match piece.last() {
+            Some(b'\n') => {
+                let short = LINE_COST_MIN.saturating_sub(std::mem::take(&mut line));
+                length + short
+            }
+            _ => length,
+        };
+        if more > left - cost {
+            let rest = (left - cost).min(length - 1);
+            return (fits + rest as usize, cost + rest);
+        }
+        fits += piece.len();
+        cost += more;
+    }
+    (fits, cost)
 }
 
 impl Drop for Log {
@@ -368,6 +395,26 @@ mod tests {
         assert!(!is_known("wasi:io/streams"));
         assert!(!is_known("wasi:nn/tensor@0.2.0"));
         assert!(!is_known("acme:thing/api@0.2.0"));
+    }
+
+    #[test]
+    fn a_short_line_costs_as_much_as_an_event() {
+        assert_eq!(affordable(0, b"", 10), (0, 0));
+        assert_eq!(affordable(0, b"no line", 10), (7, 7));
+        assert_eq!(affordable(0, b"no line", 3), (3, 3));
+        assert_eq!(affordable(0, b"a line of twenty...\n", 20), (20, 20));
+        assert_eq!(affordable(0, b"\n\n\n", 100), (3, 48));
+        assert_eq!(affordable(0, b"\n\n\n", 40), (2, 32));
+        assert_eq!(affordable(12, b"end\n\n", 100), (5, 20));
+        assert_eq!(affordable(0, &[b'\n'; 65_536], 65_536), (4_096, 65_536));
+    }
+
+    #[test]
+    fn many_short_lines_go_over_the_limit() {
+        let mut log = Log::new(None, 65_536);
+        assert!(log.write(false, &[b'\n'; 4_096]).is_ok());
+        let error = log.write(true, b"\n").expect_err("nothing is left");
+        assert_eq!((error.kind, error.value), (LimitKind::Log, 65_536));
     }
 
     #[test]
