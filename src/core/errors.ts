@@ -40,7 +40,10 @@ export interface ErrorData {
   readonly path?: string;
   /** `invalid_argument`: the WIT type that was expected. */
   readonly expected?: string;
-  /** `limit`: which one: memory, cpu, wall, stack, output, log, tables, instances, resources, fields. */
+  /**
+   * `limit`: which one: memory, cpu, wall, stack, output, log, tables, instances, resources, fields,
+   * hostCall, random.
+   */
   readonly limit?: string;
   /** `limit`: its value, in the unit of its key. */
   readonly value?: number;

@@ -3,6 +3,7 @@
 //! Owns: the settings that the core passes on, wasmtime's configuration and the size of its pool. It
 //! must not know calls.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -91,8 +92,8 @@ pub fn wasmtime(instances: u32) -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES)
         .async_stack_size(FIBRE_BYTES)
-        // A trap is named by its kind; walking and symbolising frames would cost each one.
-        .wasm_backtrace_max_frames(None)
+        // A trap is named by its kind. One frame tells whether an error came out of the guest.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(1))
         .generate_address_map(false)
         .native_unwind_info(false)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));

@@ -16,12 +16,9 @@ use std::task::{Context, Poll};
 use wasmtime::{CallHook, CallHookHandler, Result, StoreContextMut};
 
 use crate::instance::Data;
+use crate::limits::{LimitKind, Limits};
 use crate::meter::{self, Verdict};
 use crate::ticker;
-
-/// Bytes that one call of the host may make it copy, besides HTTP fields: streams take 64 KiB at a
-/// time, and whatever is copied is copied without being interrupted.
-const HOST_CALL_BYTES: u64 = 256 * 1024;
 
 /// What the host may copy out of the guest, in bytes of wasmtime's reckoning.
 #[derive(Clone, Copy)]
@@ -33,9 +30,9 @@ pub struct Fuel {
 }
 
 impl Fuel {
-    /// For guests whose HTTP messages have so many bytes of fields.
-    pub fn new(field_bytes: u64, result: usize) -> Fuel {
-        let host_call = HOST_CALL_BYTES.saturating_add(field_bytes);
+    /// For a call under limits.
+    pub fn new(limits: &Limits, result: usize) -> Fuel {
+        let host_call = limits.value(LimitKind::HostCall);
         Fuel {
             host_call: usize::try_from(host_call).unwrap_or(usize::MAX),
             result,

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 use wasmtime::component::ResourceTableError;
-use wasmtime::{Error, PoolConcurrencyLimitError, Trap};
+use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::abi::{
     ATOLL_CANCELLED, ATOLL_COMPONENT, ATOLL_DEADLINE, ATOLL_FLAG_JSON, ATOLL_INVALID_ARGUMENT,
@@ -115,18 +115,6 @@ impl Outcome {
         Outcome::json(ATOLL_INVALID_ARGUMENT, &Value::Object(fields))
     }
 
-    /// Whatever wasmtime reported for a call of a `wasi:http` handler. It has no result: what was too
-    /// much to copy can only be what the guest handed to the host.
-    pub fn from_handler(error: &Error, limits: &Limits) -> Outcome {
-        match exceeded(error) {
-            Some(LimitKind::Output) if is_copying(error) => Outcome::limit(&LimitExceeded {
-                kind: LimitKind::Fields,
-                value: limits.value(LimitKind::Fields),
-            }),
-            _ => Outcome::from_wasmtime(error, limits),
-        }
-    }
-
     /// Whatever wasmtime reported for a call.
     pub fn from_wasmtime(error: &Error, limits: &Limits) -> Outcome {
         if let Some(kind) = exceeded(error) {
@@ -153,16 +141,11 @@ impl Outcome {
                 format!("the guest called exit with status {}", exit.0),
             );
         }
-        Outcome::message(ATOLL_TRAP, format!("the guest failed: {error:#}"))
+        Outcome::message(
+            ATOLL_TRAP,
+            format!("the guest failed: {}", host_text(error)),
+        )
     }
-}
-
-/// Whether more was to be copied between guest and host than is allowed.
-fn is_copying(error: &Error) -> bool {
-    error
-        .root_cause()
-        .to_string()
-        .contains("fuel allocated for hostcalls has been exhausted")
 }
 
 /// Which limit an error stands for, if it is one.
@@ -181,12 +164,18 @@ fn exceeded(error: &Error) -> Option<LimitKind> {
     }
     // wasmtime has no types for these; the tests fail when its words change.
     let text = error.root_cause().to_string();
-    if is_copying(error) {
-        Some(LimitKind::Output)
-    } else if text.contains("resource table has no free keys")
-        || text.contains("store handle limit exceeded")
-    {
+    if text.contains("fuel allocated for hostcalls has been exhausted") {
+        // Of what a guest gives its host, arguments come out of its midst and a result does not.
+        let in_guest = error.downcast_ref::<WasmBacktrace>().is_some();
+        Some(if in_guest {
+            LimitKind::HostCall
+        } else {
+            LimitKind::Output
+        })
+    } else if text.contains("store handle limit exceeded") {
         Some(LimitKind::Resources)
+    } else if text.starts_with("requested len ") {
+        Some(LimitKind::Random)
     } else if text == "total size of fields exceeds limit" {
         Some(LimitKind::Fields)
     } else if text.starts_with("resource limit exceeded: ") {
@@ -195,6 +184,16 @@ fn exceeded(error: &Error) -> Option<LimitKind> {
     } else {
         None
     }
+}
+
+/// What the host said, without where in the guest it was called from.
+fn host_text(error: &Error) -> String {
+    let words: Vec<String> = error
+        .chain()
+        .map(ToString::to_string)
+        .filter(|text| !text.starts_with("error while executing at wasm backtrace"))
+        .collect();
+    words.join(": ")
 }
 
 fn trap_text(trap: Trap) -> String {

@@ -132,7 +132,7 @@ impl<G: Future<Output = Result<()>>> Exchange<'_, G> {
             if let Some(Err(error)) = &self.ended
                 && !sending.complete
             {
-                return Poll::Ready(Outcome::from_handler(error, self.limits));
+                return Poll::Ready(Outcome::from_wasmtime(error, self.limits));
             }
             match sending.poll(context, self.state) {
                 Progress::Again => {}
@@ -164,7 +164,7 @@ impl<G: Future<Output = Result<()>>> Exchange<'_, G> {
                 format!("the guest answered with an error: {code:?}"),
             )),
             None => Err(match self.ended.take() {
-                Some(Err(error)) => Outcome::from_handler(&error, self.limits),
+                Some(Err(error)) => Outcome::from_wasmtime(&error, self.limits),
                 _ => Outcome::message(ATOLL_TRAP, "the guest ended without setting a response"),
             }),
         }

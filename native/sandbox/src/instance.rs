@@ -193,7 +193,7 @@ fn size(limit: u64) -> usize {
 }
 
 fn fuel(limits: &Limits) -> Fuel {
-    Fuel::new(limits.field_bytes, result(limits, FUEL_PER_OUTPUT_BYTE))
+    Fuel::new(limits, result(limits, FUEL_PER_OUTPUT_BYTE))
 }
 
 fn result(limits: &Limits, each: u64) -> usize {

@@ -14,6 +14,13 @@ use crate::abi::AtollGroupLimits;
 /// Bytes of wasm stack of a call. Fixed for the engine.
 pub const STACK_BYTES: usize = 512 * 1024;
 
+/// Bytes that one call of the host may make it copy, besides HTTP fields: streams take 64 KiB at a
+/// time, and nothing interrupts the copying. Fixed for the engine.
+const HOST_CALL_BYTES: u64 = 256 * 1024;
+
+/// Bytes of randomness that may be asked for at once. Fixed for the engine.
+pub const RANDOM_BYTES: u64 = 1024 * 1024;
+
 /// Limits of one plugin, each summed over everything one call makes the host hold.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -86,6 +93,8 @@ impl Limits {
             LimitKind::Instances => self.instances,
             LimitKind::Resources => self.resources,
             LimitKind::Fields => self.field_bytes,
+            LimitKind::HostCall => HOST_CALL_BYTES.saturating_add(self.field_bytes),
+            LimitKind::Random => RANDOM_BYTES,
         }
     }
 }
@@ -117,6 +126,10 @@ pub enum LimitKind {
     Resources,
     /// HTTP header fields.
     Fields,
+    /// What one call of the host may have it copy.
+    HostCall,
+    /// Randomness asked for at once.
+    Random,
 }
 
 impl LimitKind {
@@ -133,16 +146,18 @@ impl LimitKind {
             LimitKind::Instances => "instances",
             LimitKind::Resources => "resources",
             LimitKind::Fields => "fields",
+            LimitKind::HostCall => "hostCall",
+            LimitKind::Random => "random",
         }
     }
 
-    /// The configuration key that changes it; none for the stack, which is the engine's.
+    /// The configuration key that changes it; none for what is the engine's.
     pub fn key(self) -> Option<&'static str> {
         Some(match self {
             LimitKind::Memory => "limits.memoryBytes",
             LimitKind::Cpu => "limits.cpuMs",
             LimitKind::Wall => "limits.wallMs",
-            LimitKind::Stack => return None,
+            LimitKind::Stack | LimitKind::HostCall | LimitKind::Random => return None,
             LimitKind::Output => "limits.outputBytes",
             LimitKind::Log => "limits.logBytes",
             LimitKind::Tables => "limits.tableElements",
@@ -164,6 +179,8 @@ impl LimitKind {
             LimitKind::Instances => ("core instances", "instances"),
             LimitKind::Resources => ("resource handles", "handles"),
             LimitKind::Fields => ("HTTP header fields", "bytes"),
+            LimitKind::HostCall => ("data in one call of the host", "bytes"),
+            LimitKind::Random => ("randomness at once", "bytes"),
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::abi::{ATOLL_FLAG_STDERR, ATOLL_KIND_LOG};
 use crate::host::CallRef;
 use crate::http_budget;
 use crate::instance::Data;
-use crate::limits::{LimitExceeded, LimitKind, Limits};
+use crate::limits::{LimitExceeded, LimitKind, Limits, RANDOM_BYTES};
 
 /// Interfaces that link, at any 0.2 version.
 const KNOWN: &[&str] = &[
@@ -63,9 +63,6 @@ const KNOWN: &[&str] = &[
 
 /// Most bytes of a line in one LOG event; a longer line becomes several.
 const LINE_BYTES_MAX: usize = 8 * 1024;
-
-/// Most bytes one request for randomness may ask for.
-const RANDOM_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What a line counts for at least, in bytes: each one is an event of its own.
 const LINE_COST_MIN: u64 = 16;
@@ -171,7 +168,7 @@ pub fn context(call: Option<CallRef>, limits: &Limits) -> Context {
         .monotonic_clock(CoarseMonotonicClock {
             start: Instant::now(),
         })
-        .max_random_size(RANDOM_BYTES_MAX)
+        .max_random_size(RANDOM_BYTES)
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false);

@@ -481,3 +481,38 @@ fn a29_short_calls_in_between_do_not_clear_a_plugin_that_holds_the_thread() {
         .collect();
     assert!(statuses.contains(&ATOLL_PENDING), "{statuses:?}");
 }
+
+#[test]
+fn what_is_too_large_for_one_call_of_the_host_is_named() {
+    let rig = Rig::new();
+    let named = |reply: &Reply, limit: &str, value: u64| {
+        assert_eq!(reply.status, ATOLL_LIMIT, "{}", reply.text());
+        let json = reply.json();
+        assert_eq!(
+            (&json["limit"], &json["value"]),
+            (&json!(limit), &json!(value))
+        );
+        assert_eq!(json["key"], json!(null));
+    };
+    let limits = json!({ "fieldBytes": 1_000 });
+    let fits = rig.load_wat(&guests::straight(1, 257 * 1024), limits.clone());
+    named(
+        &rig.call(fits.target("run"), b""),
+        "hostCall",
+        256 * 1024 + 1_000,
+    );
+    let fits = rig.load_wat(&guests::straight(1, 256 * 1024), limits);
+    assert_eq!(rig.call(fits.target("run"), b"").status, ATOLL_OK);
+    let random = rig.load_wat(&guests::random(), json!({}));
+    let reply = rig.call(random.target("random"), br#"{"bytes":1048576}"#);
+    assert_eq!(reply.status, ATOLL_OK, "{}", reply.text());
+    let reply = rig.call(random.target("random"), br#"{"bytes":1048577}"#);
+    named(&reply, "random", 1 << 20);
+    // Handles of the host's own count as well as those of the guest.
+    let http = rig.load_wat(
+        &guests::messages(),
+        json!({ "resources": 5, "fieldBytes": 200_000 }),
+    );
+    let reply = rig.call(http.target("maps"), br#"{"count":6,"drop":false}"#);
+    assert_limit(&reply, "resources", 5, "limits.resources");
+}
