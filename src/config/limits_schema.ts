@@ -23,6 +23,8 @@ export function count(minimum: number, description: string, maximum = Number.MAX
 const LARGEST_MEMORY = 4 * 1024 * 1024 * 1024;
 /** An hour; a call that needs longer is no call. The wire carries 32 bits of microseconds (71 min). */
 const LONGEST_MS = 60 * 60 * 1000;
+/** The core counts waiting calls in 24 bits. */
+const LONGEST_QUEUE = 0xffffff;
 
 const entries = {
   memoryBytes: count(

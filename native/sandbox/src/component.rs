@@ -13,7 +13,7 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use crate::abi::{ATOLL_COMPONENT, ATOLL_IO};
+use crate::abi::{ATOLL_COMPONENT, ATOLL_IO, AtollStatus};
 use crate::cache;
 use crate::config;
 use crate::engine::Engine;
@@ -56,10 +56,10 @@ impl Plugin {
         *self.limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes its limits; running calls keep theirs.
-    pub fn set_limits(&self, limits: Limits) {
+    /// Changes its limits; running calls keep theirs. The status is the core's.
+    pub fn set_limits(&self, limits: Limits) -> AtollStatus {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
-        host::group_set(self.host, self.group, &limits.group(self.pool_share));
+        host::group_set(self.host, self.group, &limits.group(self.pool_share))
     }
 
     /// Notes that a call needed more than its inline slice.

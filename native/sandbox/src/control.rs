@@ -78,8 +78,9 @@ pub fn run(engine: &Arc<Engine>, call: CallRef, payload: Payload) -> Work {
         Request::Unload { component } => unload(engine, component),
         Request::Limits { component, limits } => {
             ready(match engine.set_limits(component, limits) {
-                true => Ok(json!({})),
-                false => Err(unknown(component)),
+                ATOLL_OK => Ok(json!({})),
+                ATOLL_NOT_FOUND => Err(unknown(component)),
+                status => Err(Outcome::message(status, "the core refuses the limits")),
             })
         }
         Request::Stats => ready(Ok(engine.stats())),

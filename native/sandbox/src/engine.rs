@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 
+use crate::abi::{ATOLL_NOT_FOUND, ATOLL_OK, AtollStatus};
 use crate::cache::Cache;
 use crate::component::{Loaded, Plugin};
 use crate::config::{self, Settings};
@@ -269,12 +270,13 @@ impl Engine {
         Some(Arc::clone(&loaded.plugin))
     }
 
-    /// Changes the limits of a component and of its kept instances. `false`: there is none.
-    pub fn set_limits(&self, number: u32, limits: Limits) -> bool {
+    /// Changes the limits of a component and of its kept instances. The status is the core's, or
+    /// NOT_FOUND.
+    pub fn set_limits(&self, number: u32, limits: Limits) -> AtollStatus {
         let Some(plugin) = self.plugin(number) else {
-            return false;
+            return ATOLL_NOT_FOUND;
         };
-        plugin.set_limits(limits);
+        let mut status = plugin.set_limits(limits);
         let kept: Vec<_> = self
             .components()
             .instances
@@ -283,9 +285,12 @@ impl Engine {
             .map(|registered| Arc::clone(&registered.kept))
             .collect();
         for kept in kept {
-            kept.set_limits(&limits);
+            status = match kept.set_limits(&limits) {
+                ATOLL_OK => status,
+                other => other,
+            };
         }
-        true
+        status
     }
 
     /// What an instance of a component is made of.

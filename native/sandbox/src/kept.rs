@@ -17,6 +17,7 @@ use wasmtime::component::{Instance, InstancePre};
 
 use crate::abi::{
     ATOLL_IO, ATOLL_NOT_FOUND, ATOLL_OK, ATOLL_OVERLOADED, ATOLL_TOOL_ERROR, AtollGroupLimits,
+    AtollStatus,
 };
 use crate::component::{ExportKind, Plugin};
 use crate::engine::Engine;
@@ -64,8 +65,8 @@ impl Kept {
     }
 
     /// Changes what its bulkhead takes from the component's limits.
-    pub fn set_limits(&self, limits: &Limits) {
-        host::group_set(self.host, self.group, &group(limits));
+    pub fn set_limits(&self, limits: &Limits) -> AtollStatus {
+        host::group_set(self.host, self.group, &group(limits))
     }
 
     /// Lends the instance to a call, whose own budgets start afresh.

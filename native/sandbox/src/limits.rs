@@ -73,8 +73,8 @@ impl Limits {
     /// of the pool: together they never take more than as many calls of a usual plugin.
     pub fn group(&self, pool_share: u32) -> AtollGroupLimits {
         AtollGroupLimits {
-            concurrency_max: (saturate(self.concurrency) / pool_share).max(1),
-            queue_max: saturate(self.queue),
+            concurrency_max: (count(self.concurrency) / pool_share).max(1),
+            queue_max: count(self.queue),
             budget_default_us: saturate(self.wall_ms.saturating_mul(1_000)).max(1),
             reserved: 0,
         }
@@ -97,6 +97,13 @@ impl Limits {
             LimitKind::Random => RANDOM_BYTES,
         }
     }
+}
+
+/// What the core counts up to in a group.
+const COUNT_MAX: u32 = 0xff_ffff;
+
+fn count(value: u64) -> u32 {
+    saturate(value).min(COUNT_MAX)
 }
 
 fn saturate(value: u64) -> u32 {

@@ -516,3 +516,23 @@ fn what_is_too_large_for_one_call_of_the_host_is_named() {
     let reply = rig.call(http.target("maps"), br#"{"count":6,"drop":false}"#);
     assert_limit(&reply, "resources", 5, "limits.resources");
 }
+
+#[test]
+fn limits_beyond_what_the_core_counts_are_the_most_it_counts() {
+    let rig = Rig::new();
+    let echo = rig.load_wat(&guests::echo(), json!({ "queue": u64::MAX }));
+    let group = || common::group_limits(echo.target("sum"));
+    assert_eq!(group().queue_max, 0xff_ffff);
+    let limits = json!({ "concurrency": 1u64 << 33, "queue": 1u64 << 24 });
+    let request = json!({ "op": "limits", "component": echo.number(), "limits": limits });
+    assert_eq!(rig.control(&request).status, ATOLL_OK);
+    assert_eq!(
+        (group().concurrency_max, group().queue_max),
+        (0xff_ffff, 0xff_ffff)
+    );
+    // What the core says to them is told.
+    common::refuse_groups(group().queue_max);
+    let reply = rig.control(&request);
+    common::refuse_groups(u32::MAX);
+    assert_eq!(reply.status, ATOLL_INVALID_ARGUMENT, "{}", reply.text());
+}
