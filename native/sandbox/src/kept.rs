@@ -231,7 +231,7 @@ fn register(engine: &Engine, plan: Plan, alive: Alive) -> Result<Value, Outcome>
         group,
         place: Mutex::new(Place::Rests(alive)),
         gone: Mutex::new(None),
-        _plugin: plan.plugin,
+        _plugin: Arc::clone(&plan.plugin),
     });
     let mut registered = Registered {
         component: plan.component,
@@ -248,8 +248,13 @@ fn register(engine: &Engine, plan: Plan, alive: Alive) -> Result<Value, Outcome>
         .iter()
         .map(|target| json!({ "target": target }))
         .collect();
+    let (plugin, kept) = (plan.plugin, Arc::clone(&registered.kept));
     match engine.add_instance(registered) {
-        Ok(number) => Ok(json!({ "instance": number, "functions": functions })),
+        Ok(number) => {
+            // Whoever changes the limits from now on finds it; what changed before is here.
+            kept.set_limits(&plugin.limits());
+            Ok(json!({ "instance": number, "functions": functions }))
+        }
         Err(registered) => {
             engine.remove_exports(&registered.targets, &registered.handles);
             Err(Outcome::not_found())

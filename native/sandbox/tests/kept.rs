@@ -364,3 +364,24 @@ fn closing_ends_kept_instances_and_their_calls() {
     rig.close();
     assert_eq!(call.reply().unwrap().status, ATOLL_CANCELLED);
 }
+
+#[test]
+fn limits_that_change_during_the_start_are_those_of_the_instance() {
+    let rig = Rig::new();
+    let waits = guests::stateful("(call $block (call $subscribe (i64.const 100000000)))");
+    let component = rig.load_wat(&waits, json!({}));
+    let ask = Ask {
+        kind: ATOLL_KIND_CONTROL,
+        ..Ask::default()
+    };
+    let request = json!({ "op": "instantiate", "component": component.number() }).to_string();
+    let starting = rig.start(0, request.as_bytes(), &ask);
+    let limits = json!({ "queue": 7 });
+    let request = json!({ "op": "limits", "component": component.number(), "limits": limits });
+    assert_eq!(rig.control(&request).status, ATOLL_OK);
+    let reply = starting.wait();
+    assert_eq!(reply.status, ATOLL_OK, "{}", reply.text());
+    let target = reply.json()["functions"][0]["target"].as_u64().unwrap() as u32;
+    let group = common::group_limits(target);
+    assert_eq!((group.concurrency_max, group.queue_max), (1, 7));
+}
