@@ -48,7 +48,7 @@ impl Cache {
     }
 
     /// The compiled form of the component with that digest, if an authentic one is there.
-    pub fn read(&self, digest: &str) -> Option<Vec<u8>> {
+    pub fn read(&self, digest: &str) -> Option<Artifact> {
         let name = self.name(digest);
         let bytes = read_private(&self.folder.join(&name)).ok()?;
         let (header, artifact) = bytes.split_at_checked(HEADER_BYTES)?;
@@ -57,7 +57,7 @@ impl Cache {
             return None;
         }
         self.mac(&name, artifact)?.verify_slice(mac).ok()?;
-        Some(artifact.to_vec())
+        Some(Artifact { file: bytes })
     }
 
     /// Stores a compiled component; a reader sees the old file or the whole new one.
@@ -98,6 +98,18 @@ impl Cache {
         mac.update(&[0]);
         mac.update(artifact);
         Some(mac)
+    }
+}
+
+/// A compiled component that is authentic, in the memory that it was authenticated in.
+pub struct Artifact {
+    file: Vec<u8>,
+}
+
+impl Artifact {
+    /// What wasmtime takes.
+    pub fn as_slice(&self) -> &[u8] {
+        self.file.get(HEADER_BYTES..).unwrap_or_default()
     }
 }
 

@@ -19,8 +19,7 @@ use crate::host::CallRef;
 use crate::instance::{self, Data};
 use crate::kept::{Alive, Kept, Loan};
 use crate::limits::{LimitExceeded, LimitKind, Limits};
-use crate::reply;
-use crate::values::{ArgumentError, OutputError, ResultSide};
+use crate::values::{self, ArgumentError, OutputError, ResultSide};
 
 /// The payload of a request: bytes of the core that stay until the reply.
 #[derive(Clone, Copy)]
@@ -209,11 +208,10 @@ impl Answer {
                     bytes,
                 };
             }
-            Answer::Text(text, _) => reply::write_text(&text, &mut out),
-            Answer::Bytes(bytes, _) => reply::write_bytes(&bytes, &mut out),
-        }
-        if out.len() > output_max(limits) {
-            return output_limit(limits);
+            Answer::Text(text, _) if values::write_text(&text, &mut out, output_max(limits)) => {}
+            Answer::Bytes(bytes, _)
+                if values::write_bytes(&bytes, &mut out, output_max(limits)) => {}
+            Answer::Text(..) | Answer::Bytes(..) => return output_limit(limits),
         }
         Outcome {
             status,

@@ -91,7 +91,7 @@ impl Plugin {
         now_ms < self.overran_until_ms.load(Ordering::Relaxed)
     }
 
-    /// Asks to be told when the last call has ended.
+    /// Asks to be told, by the end of the channel, when the last call has ended.
     pub fn on_end(&self) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
@@ -102,16 +102,8 @@ impl Plugin {
 impl Drop for Plugin {
     fn drop(&mut self) {
         // The exports hold the plugin and each call holds its export: nothing of it runs any more.
+        // Only then does the channel end, which tells whoever asked.
         host::group_remove(self.host, self.group);
-        if let Some(sender) = self
-            .ended
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
-            // Whoever asked may have gone.
-            let _ = sender.send(());
-        }
     }
 }
 
@@ -356,7 +348,7 @@ pub fn cached(engine: &Engine, source: &Source) -> Option<(Component, Origin)> {
     let artifact = engine.cache()?.read(&source.digest)?;
     // SAFETY: the cache authenticated these very bytes, which nobody else can write: they come from
     // `precompile_component` of a process that has the key.
-    let component = unsafe { Component::deserialize(engine.wasm(), &artifact) };
+    let component = unsafe { Component::deserialize(engine.wasm(), artifact.as_slice()) };
     Some((component.ok()?, Origin::Cache))
 }
 

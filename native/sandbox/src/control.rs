@@ -272,7 +272,7 @@ fn unload(engine: &Engine, component: u32) -> CallFuture {
     Box::pin(async move {
         drop(kept);
         drop(loaded);
-        // The other side is dropped only after it was used.
+        // The channel ends without a word.
         let _ = ended.await;
         outcome(Ok(json!({})))
     })

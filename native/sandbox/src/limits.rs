@@ -31,7 +31,7 @@ pub struct Limits {
     pub cpu_ms: u64,
     /// Wall clock from submit to reply, in milliseconds.
     pub wall_ms: u64,
-    /// Result or response of one call, in bytes.
+    /// Result of one call, in bytes. Streamed HTTP bodies do not count.
     pub output_bytes: u64,
     /// Standard output and standard error together, in bytes; a line counts as 16 at least.
     pub log_bytes: u64,

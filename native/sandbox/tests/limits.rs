@@ -301,6 +301,35 @@ fn a20_an_exhausted_pool_is_overloaded_and_recovers() {
 }
 
 #[test]
+fn a20_a_plugin_of_many_parts_leaves_the_pool_to_others() {
+    let rig = Rig::with(&json!({ "instances": 128, "workerThreads": 2 }));
+    let echo = rig.load_wat(&guests::echo(), json!({}));
+    assert_eq!(common::group_limits(echo.target("sum")).concurrency_max, 64);
+    // Sixteen of these would take every memory.
+    let wait = rig.load_wat(&guests::wait_with_memories(8), json!({}));
+    let target = wait.target("wait");
+    let forever = br#"{"ns":"18446744073709551615"}"#;
+    // As many as the core lets run at once.
+    let most = common::group_limits(target).concurrency_max;
+    let parked: Vec<_> = (0..most)
+        .map(|_| rig.start(handle(target), forever, &Ask::default()))
+        .collect();
+    assert!(parked.iter().all(|p| p.status == ATOLL_PENDING));
+    works(&rig, &echo);
+    assert_eq!((most, &rig.stats()["pool"]["memories"]), (8, &json!(64)));
+    for call in &parked {
+        call.cancel();
+    }
+    // Core instances and tables are scarce as well; limits that change later go the same way.
+    let many = rig.load_wat(&guests::many_instances(31), json!({}));
+    assert_eq!(common::group_limits(many.target("run")).concurrency_max, 8);
+    let limits = json!({ "concurrency": 17 });
+    let request = json!({ "op": "limits", "component": many.number(), "limits": limits });
+    assert_eq!(rig.control(&request).status, ATOLL_OK);
+    assert_eq!(common::group_limits(many.target("run")).concurrency_max, 2);
+}
+
+#[test]
 fn a29_a_guest_whose_bulk_work_holds_the_thread_goes_to_the_workers() {
     let rig = Rig::new();
     // One instruction that no epoch interrupts.
@@ -389,35 +418,6 @@ fn a18_calls_of_the_host_in_a_straight_line_pass_by_no_limit_of_time() {
 }
 
 #[test]
-fn a20_a_plugin_of_many_parts_leaves_the_pool_to_others() {
-    let rig = Rig::with(&json!({ "instances": 128, "workerThreads": 2 }));
-    let echo = rig.load_wat(&guests::echo(), json!({}));
-    assert_eq!(common::group_limits(echo.target("sum")).concurrency_max, 64);
-    // Sixteen of these would take every memory.
-    let wait = rig.load_wat(&guests::wait_with_memories(8), json!({}));
-    let target = wait.target("wait");
-    let forever = br#"{"ns":"18446744073709551615"}"#;
-    // As many as the core lets run at once.
-    let most = common::group_limits(target).concurrency_max;
-    let parked: Vec<_> = (0..most)
-        .map(|_| rig.start(handle(target), forever, &Ask::default()))
-        .collect();
-    assert!(parked.iter().all(|p| p.status == ATOLL_PENDING));
-    works(&rig, &echo);
-    assert_eq!((most, &rig.stats()["pool"]["memories"]), (8, &json!(64)));
-    for call in &parked {
-        call.cancel();
-    }
-    // Core instances and tables are scarce as well; limits that change later go the same way.
-    let many = rig.load_wat(&guests::many_instances(31), json!({}));
-    assert_eq!(common::group_limits(many.target("run")).concurrency_max, 8);
-    let limits = json!({ "concurrency": 17 });
-    let request = json!({ "op": "limits", "component": many.number(), "limits": limits });
-    assert_eq!(rig.control(&request).status, ATOLL_OK);
-    assert_eq!(common::group_limits(many.target("run")).concurrency_max, 2);
-}
-
-#[test]
 fn a17_all_messages_of_a_call_share_a_budget() {
     let rig = Rig::new();
     // Eight times as much as one message may have.
@@ -447,39 +447,6 @@ fn a17_all_messages_of_a_call_share_a_budget() {
         (authority(1_024), authority(1_025)),
         ("0".into(), "1".into())
     );
-}
-
-#[test]
-fn raw_bytes_become_no_more_values_than_json_does() {
-    let rig = Rig::new();
-    let limits = json!({ "memoryBytes": 512 << 20, "cpuMs": 10_000 });
-    let count = rig.load_wat(&guests::count(), limits);
-    let raw = Ask {
-        flags: 0,
-        ..Ask::default()
-    };
-    let reply = rig.call_as(count.target("count"), &vec![7; 1 << 20], &raw);
-    assert_eq!((reply.status, reply.text().as_str()), (ATOLL_OK, "1048576"));
-    let reply = rig.call_as(count.target("count"), &vec![7; 8 << 20], &raw);
-    assert_eq!(reply.status, ATOLL_INVALID_ARGUMENT);
-    assert_eq!(reply.json()["path"], "arguments.data");
-}
-
-#[test]
-fn a29_short_calls_in_between_do_not_clear_a_plugin_that_holds_the_thread() {
-    let rig = Rig::new();
-    let fill = rig.load_wat(&guests::fill(), json!({}));
-    let target = handle(fill.target("fill"));
-    let statuses: Vec<u32> = (0..24)
-        .map(|n| {
-            let bytes = if n % 2 == 0 { 62_914_560 } else { 16 };
-            let payload = json!({ "bytes": bytes }).to_string();
-            let started = rig.start(target, payload.as_bytes(), &Ask::default());
-            assert_eq!(started.wait().status, ATOLL_OK);
-            started.status
-        })
-        .collect();
-    assert!(statuses.contains(&ATOLL_PENDING), "{statuses:?}");
 }
 
 #[test]
@@ -515,6 +482,39 @@ fn what_is_too_large_for_one_call_of_the_host_is_named() {
     );
     let reply = rig.call(http.target("maps"), br#"{"count":6,"drop":false}"#);
     assert_limit(&reply, "resources", 5, "limits.resources");
+}
+
+#[test]
+fn a29_short_calls_in_between_do_not_clear_a_plugin_that_holds_the_thread() {
+    let rig = Rig::new();
+    let fill = rig.load_wat(&guests::fill(), json!({}));
+    let target = handle(fill.target("fill"));
+    let statuses: Vec<u32> = (0..24)
+        .map(|n| {
+            let bytes = if n % 2 == 0 { 62_914_560 } else { 16 };
+            let payload = json!({ "bytes": bytes }).to_string();
+            let started = rig.start(target, payload.as_bytes(), &Ask::default());
+            assert_eq!(started.wait().status, ATOLL_OK);
+            started.status
+        })
+        .collect();
+    assert!(statuses.contains(&ATOLL_PENDING), "{statuses:?}");
+}
+
+#[test]
+fn raw_bytes_become_no_more_values_than_json_does() {
+    let rig = Rig::new();
+    let limits = json!({ "memoryBytes": 512 << 20, "cpuMs": 10_000 });
+    let count = rig.load_wat(&guests::count(), limits);
+    let raw = Ask {
+        flags: 0,
+        ..Ask::default()
+    };
+    let reply = rig.call_as(count.target("count"), &vec![7; 1 << 20], &raw);
+    assert_eq!((reply.status, reply.text().as_str()), (ATOLL_OK, "1048576"));
+    let reply = rig.call_as(count.target("count"), &vec![7; 8 << 20], &raw);
+    assert_eq!(reply.status, ATOLL_INVALID_ARGUMENT);
+    assert_eq!(reply.json()["path"], "arguments.data");
 }
 
 #[test]

@@ -16,11 +16,7 @@ pub(super) fn write_result(
     limit: usize,
 ) -> Result<ResultSide, OutputError> {
     let start = out.len();
-    let mut writer = Writer {
-        end: start.saturating_add(limit),
-        limit,
-        out,
-    };
+    let mut writer = Writer::new(out, limit);
     let written = match (shape, results) {
         (None, []) => writer.raw(b"null").map(|()| ResultSide::Ok),
         (Some(Shape::Result(ok, error)), [Val::Result(value)]) => match value {
@@ -41,6 +37,25 @@ pub(super) fn write_result(
         out.truncate(start);
     }
     written
+}
+
+/// Writes text as JSON; see [`super::write_text`].
+pub(super) fn write_text(text: &str, out: &mut Vec<u8>, limit: usize) -> bool {
+    out.reserve(text.len() + 2);
+    Writer::new(out, limit).string(text).is_ok()
+}
+
+/// Writes bytes as JSON; see [`super::write_bytes`].
+pub(super) fn write_bytes(bytes: &[u8], out: &mut Vec<u8>, limit: usize) -> bool {
+    let length = base64::encoded_len(bytes.len()).saturating_add(2);
+    if length > limit {
+        return false;
+    }
+    out.reserve(length);
+    out.push(b'"');
+    base64::encode(bytes, out);
+    out.push(b'"');
+    true
 }
 
 /// Writes the plain bytes of a result that is text or bytes; `false` where it is neither.
@@ -93,6 +108,14 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    fn new(out: &mut Vec<u8>, limit: usize) -> Writer<'_> {
+        Writer {
+            end: out.len().saturating_add(limit),
+            limit,
+            out,
+        }
+    }
+
     fn room(&self, bytes: usize) -> Result<(), OutputError> {
         if self.end - self.out.len() < bytes {
             return Err(OutputError::TooLarge { limit: self.limit });

@@ -92,19 +92,6 @@ pub enum SingleParam {
     Bytes,
 }
 
-/// What a value is when it is replied without JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ResultKind {
-    /// `string`: its UTF-8.
-    String,
-    /// `list<u8>`: the bytes.
-    Bytes,
-    /// No value at all.
-    None,
-    /// Anything else: JSON only.
-    Other,
-}
-
 impl Signature {
     /// Copies the types of `func`.
     ///
@@ -187,7 +174,7 @@ impl Signature {
         out: &mut Vec<u8>,
         limit: usize,
     ) -> Result<bool, OutputError> {
-        if matches!(self.result_kind(), ResultKind::None | ResultKind::Other) {
+        if !self.has_plain_result() {
             return Ok(false);
         }
         encode::write_raw(results, out, limit)
@@ -212,12 +199,13 @@ impl Signature {
         single::parse_single(self, json, scratch)
     }
 
-    /// What the result is with a top-level `result` taken off: its ok side.
-    pub fn result_kind(&self) -> ResultKind {
-        match &self.result {
-            Some(Shape::Result(ok, _)) => kind(ok.as_deref()),
-            other => kind(other.as_ref()),
-        }
+    /// Whether the result, with a top-level `result` taken off, is a `string` or a `list<u8>`.
+    pub fn has_plain_result(&self) -> bool {
+        let shape = match &self.result {
+            Some(Shape::Result(ok, _)) => ok.as_deref(),
+            other => other.as_ref(),
+        };
+        matches!(shape, Some(Shape::String | Shape::Bytes))
     }
 
     /// How many values a call returns: 0 or 1.
@@ -226,21 +214,22 @@ impl Signature {
     }
 }
 
+/// Appends `text` as JSON to `out`; `false`: that is more than `limit` bytes, and `out` holds a part.
+pub fn write_text(text: &str, out: &mut Vec<u8>, limit: usize) -> bool {
+    encode::write_text(text, out, limit)
+}
+
+/// Appends `bytes` as JSON to `out`, as base64; `false`: that is more than `limit` bytes.
+pub fn write_bytes(bytes: &[u8], out: &mut Vec<u8>, limit: usize) -> bool {
+    encode::write_bytes(bytes, out, limit)
+}
+
 /// A name from a component, as a sentence repeats it.
 fn quoted(name: &str) -> String {
     if name.len() <= QUOTED_MAX {
         return format!("`{name}`");
     }
     format!("`{}…`", &name[..name.floor_char_boundary(QUOTED_MAX)])
-}
-
-fn kind(shape: Option<&Shape>) -> ResultKind {
-    match shape {
-        None => ResultKind::None,
-        Some(Shape::String) => ResultKind::String,
-        Some(Shape::Bytes) => ResultKind::Bytes,
-        Some(_) => ResultKind::Other,
-    }
 }
 
 impl fmt::Display for Unmappable {

@@ -2,7 +2,7 @@
 
 use wasmtime::component::Val;
 
-use super::super::{OutputError, ResultKind, ResultSide};
+use super::super::{OutputError, ResultSide, write_bytes, write_text};
 use super::arguments::signature;
 use super::random::Random;
 
@@ -15,17 +15,14 @@ fn the_result_is_unwrapped() {
         Ok(ResultSide::Ok)
     );
     assert_eq!(out, b"7");
-    assert_eq!(
-        (plain.results_len(), plain.result_kind()),
-        (1, ResultKind::Other)
-    );
+    assert_eq!((plain.results_len(), plain.has_plain_result()), (1, false));
     let nothing = signature("f: func();");
     out.clear();
     assert_eq!(nothing.write_result(&[], &mut out, 4), Ok(ResultSide::Ok));
     assert_eq!(out, b"null");
     assert_eq!(
-        (nothing.results_len(), nothing.result_kind()),
-        (0, ResultKind::None)
+        (nothing.results_len(), nothing.has_plain_result()),
+        (0, false)
     );
     let failing = signature("f: func() -> result<_, string>;");
     let error = Val::Result(Err(Some(Box::new(Val::String("no".to_owned())))));
@@ -35,7 +32,7 @@ fn the_result_is_unwrapped() {
         Ok(ResultSide::Error)
     );
     assert_eq!(out, b"\"no\"");
-    assert_eq!(failing.result_kind(), ResultKind::None);
+    assert!(!failing.has_plain_result());
 }
 
 #[test]
@@ -191,4 +188,32 @@ fn plain_bytes_leave_without_json() {
     assert_eq!(out, b"kept\x00\xff\xc3\xa9");
     let other = super::arguments::signature("f: func() -> u8;");
     assert_eq!(other.write_raw(&[Val::U8(1)], &mut out, 100), Ok(false));
+}
+
+#[test]
+fn text_alone_is_what_serde_json_reads() {
+    let all: String = (0..0x250u32).filter_map(char::from_u32).collect();
+    for text in ["", "plain", "a\"b\\c\n\r\t\u{1}\u{1f}", "ä€😀", &all] {
+        let mut out = Vec::new();
+        assert!(write_text(text, &mut out, usize::MAX));
+        assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        let length = out.len();
+        assert!(write_text(text, &mut Vec::new(), length));
+        assert!(!write_text(text, &mut Vec::new(), length - 1));
+    }
+}
+
+#[test]
+fn bytes_alone_are_padded_base64() {
+    for (bytes, base64) in [
+        (&b""[..], "\"\""),
+        (b"f", "\"Zg==\""),
+        (b"foobar", "\"Zm9vYmFy\""),
+        (&[0xff, 0xfe, 0xfb], "\"//77\""),
+    ] {
+        let mut out = Vec::new();
+        assert!(write_bytes(bytes, &mut out, base64.len()));
+        assert_eq!(String::from_utf8_lossy(&out), base64);
+        assert!(!write_bytes(bytes, &mut out, base64.len() - 1));
+    }
 }
