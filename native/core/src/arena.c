@@ -175,8 +175,9 @@ static void give_extent(uint32_t unit) {
     (void)pthread_mutex_lock(&arena.lock);
     uint32_t count = arena.lengths[unit];
     if (count >= DISCARD_UNITS)
-        atoll__prim_discard(
-            arena.base + (size_t)unit * ATOLL__UNIT_BYTES, (size_t)count * ATOLL__UNIT_BYTES);
+        (void)atoll__prim_discard(
+            arena.base + (size_t)unit * ATOLL__UNIT_BYTES, (size_t)count * ATOLL__UNIT_BYTES,
+            4096);
     for (uint32_t i = 0; i < count; i++) set_kind(unit + i, UNIT_FREE);
     (void)pthread_mutex_unlock(&arena.lock);
 }

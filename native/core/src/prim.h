@@ -1,7 +1,7 @@
 /* What the core needs from the operating system.
  *
- * Owns: the names. Only prim_linux.c implements them; no other file includes a system header beside
- * pthread.h and the C library. Functions that can fail return -1 and leave errno set. */
+ * Owns: the names. Only prim_linux.c and prim_linux_map.c implement them; no other file includes a
+ * system header beside pthread.h and the C library. Functions that can fail return -1 and leave errno set. */
 #ifndef ATOLL_PRIM_H
 #define ATOLL_PRIM_H
 
@@ -11,10 +11,69 @@
 
 #include "atoll.h"
 
-/* Address space that is backed on first touch, zeroed; NULL on failure. Never given back. */
+/* ---- memory: prim_linux_map.c ---- */
+
+/* What lies behind a mapping. */
+typedef enum atoll__backing {
+    ATOLL__BACKING_ANONYMOUS = 0, /* of this process alone, zeroed */
+    ATOLL__BACKING_SHARED = 1,    /* a file without a name (memfd); `name` labels it in /proc */
+    ATOLL__BACKING_FILE = 2,      /* the file at the path `name`, made with mode 0600 if missing */
+    ATOLL__BACKING_DESCRIPTOR = 3 /* an open file, such as the one behind a SHARED mapping */
+} atoll__backing_t;
+
+/* Where pages lie on a machine with more than one memory node. */
+typedef enum atoll__numa {
+    ATOLL__NUMA_NONE = 0,      /* where they are touched first */
+    ATOLL__NUMA_LOCAL = 1,     /* on the node of the calling thread while it has room */
+    ATOLL__NUMA_INTERLEAVE = 2 /* in turn on all nodes */
+} atoll__numa_t;
+
+typedef enum atoll__pages {
+    ATOLL__PAGES_PLAIN = 0,
+    ATOLL__PAGES_ADVISED = 1, /* the kernel makes huge pages where it finds room (MADV_HUGEPAGE) */
+    ATOLL__PAGES_RESERVED = 2 /* of the pool of huge pages (MAP_HUGETLB) */
+} atoll__pages_t;
+
+/* What is wanted. All zero but `bytes`: private memory, backed page by page on first touch. */
+typedef struct atoll__map_options {
+    size_t bytes; /* rounded up to whole pages; fixes the length of a file that is shorter */
+    atoll__backing_t backing;
+    const char *name;
+    int descriptor; /* DESCRIPTOR: duplicated, stays the caller's */
+    atoll__numa_t numa;
+    bool guard;    /* a page that cannot be touched before the first and behind the last byte */
+    bool huge;     /* huge pages: reserved ones, else advised ones, else plain ones */
+    bool prefault; /* backed before this returns */
+    bool lock;     /* never swapped out, as much of the front as the limit allows */
+} atoll__map_options_t;
+
+/* What was got. The wishes beside `bytes` and the backing are never an error. */
+typedef struct atoll__map {
+    uint8_t *base;
+    size_t bytes;
+    int descriptor;      /* of the file, -1: none; closed by atoll__prim_unmap */
+    atoll__pages_t pages;
+    size_t page_bytes;   /* of one page where `pages` says so: 4096, 2 MiB */
+    size_t locked_bytes; /* from the front */
+    uint32_t numa_nodes; /* of this machine */
+    bool bound;          /* to nodes, as wanted */
+    bool prefaulted;
+    bool guarded;
+    uint8_t *outer; /* with the guards */
+    size_t outer_bytes;
+} atoll__map_t;
+
+/* Maps memory. -1 and errno: no address space, or the file cannot be had. */
+int atoll__prim_map(const atoll__map_options_t *options, atoll__map_t *map);
+/* Nobody may use the mapping any more. A file at a path stays. */
+void atoll__prim_unmap(atoll__map_t *map);
+/* A table for good: zeroed, between guard pages, backed on first touch; NULL on failure. */
 void *atoll__prim_reserve(size_t bytes);
-/* Gives the pages of a range back to the system; they read as zero afterwards. */
-void atoll__prim_discard(void *start, size_t bytes);
+/* Gives the pages of a range of anonymous memory back to the system; they read as zero afterwards.
+ * Only whole pages of page_bytes within the range; returns how many bytes. */
+size_t atoll__prim_discard(void *start, size_t bytes, size_t page_bytes);
+
+/* ---- the rest: prim_linux.c ---- */
 
 /* Asks for atoll__prim_barrier; false: this kernel has none, or a filter refuses it. */
 bool atoll__prim_barrier_register(void);

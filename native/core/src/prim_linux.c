@@ -1,6 +1,6 @@
-/* The only door to the operating system.
+/* The only door to the operating system; its part for memory is prim_linux_map.c.
  *
- * Owns: every system call. Must not know clients, calls or frames. */
+ * Owns: every other system call. Must not know clients, calls or frames. */
 #include "prim.h"
 
 #include <dlfcn.h>
@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -25,16 +24,6 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-
-void *atoll__prim_reserve(size_t bytes) {
-    void *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return start == MAP_FAILED ? NULL : start;
-}
-
-void atoll__prim_discard(void *start, size_t bytes) {
-    (void)madvise(start, bytes, MADV_DONTNEED);
-}
 
 static long membarrier(int command) {
     return syscall(SYS_membarrier, command, 0, 0);
