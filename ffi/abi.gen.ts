@@ -437,7 +437,7 @@ export const CLIENT_INFO = {
 } as const;
 
 /** Bytes of a `atoll_stats_t`. */
-export const STATS_SIZE = 112;
+export const STATS_SIZE = 312;
 
 /** Counters of the library since it was opened. Byte offsets of its fields. */
 export const STATS = {
@@ -476,6 +476,23 @@ export const STATS = {
   readers_behind: 104,
   /** u32: 1: readers pay no fence; 0: the kernel refuses membarrier, or ATOLL_FENCES=full. */
   fences_asymmetric: 108,
+  /** u64[6]: Slots ever taken, by class. */
+  slots_taken: 112,
+  /** u64[6]: Slots ever given back, by class. */
+  slots_given: 160,
+  /** u64[6]: Magazines that threads exchanged with the depot, by class. */
+  magazines_exchanged: 208,
+  /**
+   * u32[6]: High-water mark by class: most slots that threads had at once, taken or in their
+   * magazines.
+   */
+  slots_peak: 256,
+  /** u32[6]: 64 KiB units ever cut into slots, by class. */
+  units_carved: 280,
+  /** u32: Most units that larger payloads held at once. */
+  extents_peak: 304,
+  /** u32: Zero. */
+  reserved: 308,
 } as const;
 
 /** Bytes of a `atoll_plugin_info_t`. */

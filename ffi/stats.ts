@@ -20,8 +20,18 @@ export interface NativeStats {
   readonly clients: number;
   /** Slots taken, by class: 64 B, 256 B, 1 KiB, 4 KiB, 16 KiB, 64 KiB. */
   readonly slotsUsed: readonly number[];
-  /** Units of 64 KiB taken by larger payloads. */
+  /** Slots ever taken and ever given back, by class. */
+  readonly slotsTaken: readonly number[];
+  readonly slotsGiven: readonly number[];
+  /** Most slots that threads had at once, taken or kept for the next time, by class. */
+  readonly slotsPeak: readonly number[];
+  /** Units of 64 KiB ever cut into slots, by class. */
+  readonly unitsCarved: readonly number[];
+  /** Magazines of slots that threads exchanged with the depot, by class. */
+  readonly magazinesExchanged: readonly number[];
+  /** Units of 64 KiB taken by larger payloads, now and at most. */
   readonly extentsUsed: number;
+  readonly extentsPeak: number;
   readonly targets: number;
   /** Bytes written on wake sockets. */
   readonly wakes: number;
@@ -47,6 +57,10 @@ export function readStats(symbols: NativeSymbols): NativeStats {
   const view = new DataView(out.buffer);
   const wide = (offset: number): number => Number(view.getBigUint64(offset, true));
   const narrow = (offset: number): number => view.getUint32(offset, true);
+  const eachWide = (offset: number): number[] =>
+    Array.from({ length: CLASSES }, (_, i) => wide(offset + 8 * i));
+  const eachNarrow = (offset: number): number[] =>
+    Array.from({ length: CLASSES }, (_, i) => narrow(offset + 4 * i));
   return {
     callsInline: wide(STATS.calls_inline),
     callsMigrated: wide(STATS.calls_migrated),
@@ -54,8 +68,14 @@ export function readStats(symbols: NativeSymbols): NativeStats {
     callsRefused: wide(STATS.calls_refused),
     callsInFlight: narrow(STATS.calls_in_flight),
     clients: narrow(STATS.clients),
-    slotsUsed: Array.from({ length: CLASSES }, (_, i) => narrow(STATS.slots_used + 4 * i)),
+    slotsUsed: eachNarrow(STATS.slots_used),
+    slotsTaken: eachWide(STATS.slots_taken),
+    slotsGiven: eachWide(STATS.slots_given),
+    slotsPeak: eachNarrow(STATS.slots_peak),
+    unitsCarved: eachNarrow(STATS.units_carved),
+    magazinesExchanged: eachWide(STATS.magazines_exchanged),
     extentsUsed: narrow(STATS.extents_used),
+    extentsPeak: narrow(STATS.extents_peak),
     targets: narrow(STATS.targets),
     wakes: wide(STATS.wakes),
     events: wide(STATS.events),

@@ -140,8 +140,10 @@ test("200,000 calls of real components: every answer its own, nothing kept", asy
     assert.equal(wrong, 0);
     assert.ok(late < 20_000, `${late} calls did not end inline`);
     await until(() => engine.stats().callsInFlight === 0);
-    const { slotsUsed } = engine.stats();
+    const { slotsUsed, slotsTaken, slotsGiven, slotsPeak } = engine.stats();
     assert.ok(slotsUsed.every((used) => used < 300), String(slotsUsed));
+    assert.deepEqual(slotsTaken.map((taken, i) => taken - slotsGiven[i]!), slotsUsed);
+    assert.ok(slotsPeak.every((peak, i) => peak >= slotsUsed[i]!), String(slotsPeak));
   });
 });
 

@@ -467,8 +467,23 @@ typedef struct atoll_stats_t {
     uint32_t readers_behind;
     /* 1: readers pay no fence; 0: the kernel refuses membarrier, or ATOLL_FENCES=full. */
     uint32_t fences_asymmetric;
+    /* Slots ever taken, by class. */
+    uint64_t slots_taken[6];
+    /* Slots ever given back, by class. */
+    uint64_t slots_given[6];
+    /* Magazines that threads exchanged with the depot, by class. */
+    uint64_t magazines_exchanged[6];
+    /* High-water mark by class: most slots that threads had at once, taken or in their
+     * magazines. */
+    uint32_t slots_peak[6];
+    /* 64 KiB units ever cut into slots, by class. */
+    uint32_t units_carved[6];
+    /* Most units that larger payloads held at once. */
+    uint32_t extents_peak;
+    /* Zero. */
+    uint32_t reserved;
 } atoll_stats_t;
-ATOLL_STATIC_ASSERT(sizeof(atoll_stats_t) == 112, "atoll_stats_t size");
+ATOLL_STATIC_ASSERT(sizeof(atoll_stats_t) == 312, "atoll_stats_t size");
 ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, calls_inline) == 0, "atoll_stats_t.calls_inline");
 ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, calls_migrated) == 8, "atoll_stats_t.calls_migrated");
 ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, calls_queued) == 16, "atoll_stats_t.calls_queued");
@@ -485,6 +500,13 @@ ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, plugins) == 96, "atoll_stats_t.plugi
 ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, retired) == 100, "atoll_stats_t.retired");
 ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, readers_behind) == 104, "atoll_stats_t.readers_behind");
 ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, fences_asymmetric) == 108, "atoll_stats_t.fences_asymmetric");
+ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, slots_taken) == 112, "atoll_stats_t.slots_taken");
+ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, slots_given) == 160, "atoll_stats_t.slots_given");
+ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, magazines_exchanged) == 208, "atoll_stats_t.magazines_exchanged");
+ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, slots_peak) == 256, "atoll_stats_t.slots_peak");
+ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, units_carved) == 280, "atoll_stats_t.units_carved");
+ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, extents_peak) == 304, "atoll_stats_t.extents_peak");
+ATOLL_STATIC_ASSERT(offsetof(atoll_stats_t, reserved) == 308, "atoll_stats_t.reserved");
 
 /* A plugin as atoll_plugin_find tells it. */
 typedef struct atoll_plugin_info_t {

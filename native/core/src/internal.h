@@ -2,9 +2,9 @@
  *
  * Owns: the types and the names that start with atoll__. Must not be seen outside native/core.
  *
- * Locks, in the order in which they may nest: library, clients, router, plugins, blobs, arena. The
- * lock of the groups' table is taken alone, a group's own alone or inside of it. No lock is held
- * while an engine is called, but for attach and close (library). */
+ * Locks, in the order in which they may nest: library, clients, router, plugins, blobs,
+ * slab's threads, arena. The lock of the groups' table is taken alone, a group's own alone or inside
+ * of it. No lock is held while an engine is called, but for attach and close (library). */
 #ifndef ATOLL_INTERNAL_H
 #define ATOLL_INTERNAL_H
 
@@ -20,6 +20,7 @@
 #include "crc32c.h"
 #include "mpmc.h"
 #include "prim.h"
+#include "slab.h"
 #include "publication.h"
 #include "ring.h"
 #include "stack.h"
@@ -34,14 +35,13 @@ _Static_assert(sizeof(void *) == 8, "64-bit platforms only");
 #define ATOLL__ENGINES_MAX 16u
 #define ATOLL__BLOBS_MAX 256u
 #define ATOLL__LOGS_MAX 256u
-#define ATOLL__CLASSES 6u
 #define ATOLL__UNIT_BYTES 65536u
 #define ATOLL__INLINE_PAYLOAD_MAX 65536u
 #define ATOLL__CHUNKS_HELD_MAX 8u
 /* Deadline of a CONTROL request that names none: compiling may take long, for ever it may not. */
 #define ATOLL__CONTROL_BUDGET_US 1800000000u
 
-/* ---- arena.c: memory ---------------------------------------------------------------------- */
+/* ---- arena.c, slab.c: memory -------------------------------------------------------------- */
 
 /* Whose a slot is. CLIENT: JavaScript's. LIBRARY: held by a call or an event on its behalf. */
 typedef enum atoll__hold {
@@ -58,9 +58,9 @@ uint32_t atoll__arena_payload_max(void);
 /* A slot of at least that many bytes for `client`; 0 when there is none. */
 uint32_t atoll__slot_take(uint32_t client, uint32_t bytes, atoll__hold_t hold);
 /* Moves a slot of `client` between holds; false when it is not as expected. Any index may be
- * given. */
+ * given. Only the slot's holder calls it: arena.h says who that is. */
 bool atoll__slot_move(uint32_t client, uint32_t slot, atoll__hold_t from, atoll__hold_t to);
-/* Frees a slot of `client` that has that hold; false when it has not. */
+/* Frees a slot of `client` that has that hold; false when it has not. As atoll__slot_move. */
 bool atoll__slot_free(uint32_t client, uint32_t slot, atoll__hold_t from);
 bool atoll__slot_is(uint32_t client, uint32_t slot, atoll__hold_t hold);
 /* Bytes of a slot that is taken. */
@@ -434,6 +434,7 @@ void atoll__library_unlock(void);
 void atoll__library_abandon(uint32_t opens);
 
 typedef struct atoll__thread {
+    atoll__slab_t slab;
     uint64_t number; /* 0 until it opens a client; never used twice, as its address may be */
     uint32_t opens;
     uint32_t retired_count;         /* hazard.c: of retired */

@@ -3,6 +3,7 @@
  * Owns: the library's only thread-local pointer, and what happens when a thread ends. Must not know
  * what its parts are for. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "epoch.h"
 #include "hazard.h"
@@ -23,6 +24,7 @@ static void thread_ended(void *argument) {
     atoll__epoch_leave(thread->reader);
     atoll__hazard_leave(thread);
     atoll__count_leave(thread);
+    atoll__slab_end(&thread->slab);
     free(thread);
 }
 
@@ -31,8 +33,10 @@ static void thread_key_make(void) {
 }
 
 atoll__thread_t *atoll__thread_make(void) {
-    atoll__thread_t *thread = calloc(1, sizeof *thread);
+    /* Its caches start at cache lines; aligned_alloc does not clear. */
+    atoll__thread_t *thread = aligned_alloc(_Alignof(atoll__thread_t), sizeof *thread);
     if (thread == NULL) return NULL;
+    memset(thread, 0, sizeof *thread);
     atoll__count_join(thread);
     (void)pthread_once(&thread_once, thread_key_make);
     (void)pthread_setspecific(thread_key, thread);

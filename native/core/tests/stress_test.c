@@ -235,3 +235,117 @@ TEST(stress_arena, "two isolates take and give slots of all classes: none is giv
     EVENTUALLY(stats_now().clients == 1);
     peer_close(&peer);
 }
+
+/* ---- slots that change threads ---- */
+
+#define PASSERS 4u
+#define PASS_RING 256u
+#ifdef ATOLL__INTERLEAVE
+#define PASSES 250000u
+#else
+#define PASSES 6000000u
+#endif
+
+typedef struct passer {
+    uint32_t client;
+    uint32_t seed;
+    struct passer *next;
+    /* What the one before passes on. */
+    _Alignas(64) _Atomic uint32_t tail;
+    _Alignas(64) _Atomic uint32_t head;
+    uint32_t ring[PASS_RING];
+} passer_t;
+
+static _Atomic uint32_t pass_wrong;
+
+static uint32_t pass_random(passer_t *passer) {
+    passer->seed = passer->seed * 1664525u + 1013904223u;
+    return passer->seed >> 16;
+}
+
+static void pass_give(passer_t *passer, uint32_t slot) {
+    uint32_t stamp;
+    memcpy(&stamp, atoll__slot_bytes(slot), sizeof stamp);
+    if (stamp != slot) atomic_fetch_add(&pass_wrong, 1);
+    atomic_store_explicit(&arena_marks[slot], 0, memory_order_relaxed);
+    if (!atoll__slot_free(passer->client, slot, ATOLL__HOLD_LIBRARY))
+        atomic_fetch_add(&pass_wrong, 1);
+}
+
+/* Gives what has arrived; returns how many. */
+static uint32_t pass_receive(passer_t *passer) {
+    uint32_t head = atomic_load_explicit(&passer->head, memory_order_relaxed);
+    uint32_t tail = atomic_load_explicit(&passer->tail, memory_order_acquire);
+    for (uint32_t at = head; at != tail; at++) pass_give(passer, passer->ring[at % PASS_RING]);
+    atomic_store_explicit(&passer->head, tail, memory_order_release);
+    return tail - head;
+}
+
+static bool pass_send(passer_t *to, uint32_t slot) {
+    uint32_t tail = atomic_load_explicit(&to->tail, memory_order_relaxed);
+    if (tail - atomic_load_explicit(&to->head, memory_order_acquire) == PASS_RING) return false;
+    to->ring[tail % PASS_RING] = slot;
+    atomic_store_explicit(&to->tail, tail + 1, memory_order_release);
+    return true;
+}
+
+static _Atomic uint32_t pass_done;
+
+static void *pass_main(void *argument) {
+    passer_t *passer = argument;
+    for (uint32_t i = 0; i < PASSES; i++) {
+        /* Mostly small ones, as frames are. */
+        uint32_t bits = pass_random(passer);
+        uint32_t bytes = 1u << (bits % 64 == 0 ? bits / 64 % 18 : bits / 64 % 13);
+        uint32_t slot = atoll__slot_take(passer->client, bytes, ATOLL__HOLD_LIBRARY);
+        if (slot == 0 || atomic_exchange_explicit(&arena_marks[slot], 1, memory_order_relaxed) != 0) {
+            atomic_fetch_add(&pass_wrong, 1);
+            continue;
+        }
+        memcpy(atoll__slot_bytes(slot), &slot, sizeof slot);
+        if (!pass_send(passer->next, slot)) pass_give(passer, slot);
+        if (i % 16 == 0) (void)pass_receive(passer);
+    }
+    atomic_fetch_add(&pass_done, 1);
+    while (pass_receive(passer) > 0 || atomic_load(&pass_done) < PASSERS) {
+    }
+    (void)pass_receive(passer);
+    return NULL;
+}
+
+static uint32_t units_free(uint32_t client) {
+    static uint32_t slots[1024];
+    uint32_t count = 0;
+    while ((slots[count] = atoll__slot_take(client, 65536, ATOLL__HOLD_LIBRARY)) != 0) count++;
+    for (uint32_t i = 0; i < count; i++)
+        CHECK(atoll__slot_free(client, slots[i], ATOLL__HOLD_LIBRARY));
+    return count;
+}
+
+TEST(stress_pass, "24 million slots taken by one thread and given by another: none twice, none lost") {
+    peer_t peer = peer_open();
+    uint32_t units = units_free(peer.client);
+    atoll_stats_t before = stats_now();
+    static passer_t passers[PASSERS];
+    pthread_t threads[PASSERS];
+    atomic_store(&pass_wrong, 0);
+    atomic_store(&pass_done, 0);
+    for (uint32_t i = 0; i < PASSERS; i++)
+        passers[i] = (passer_t){
+            .client = peer.client, .seed = i + 3, .next = &passers[(i + 1) % PASSERS]};
+    for (uint32_t i = 0; i < PASSERS; i++)
+        CHECK(pthread_create(&threads[i], NULL, pass_main, &passers[i]) == 0);
+    for (uint32_t i = 0; i < PASSERS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK_EQUAL(atomic_load(&pass_wrong), 0);
+    atoll_stats_t after = stats_now();
+    uint64_t taken = 0;
+    for (uint32_t class = 0; class < ATOLL__CLASSES; class++) {
+        CHECK_EQUAL(after.slots_used[class], before.slots_used[class]);
+        taken += after.slots_taken[class] - before.slots_taken[class];
+    }
+    /* Those of more than 64 KiB are extents. */
+    CHECK(taken > (uint64_t)PASSERS * PASSES / 100 * 99);
+    CHECK_EQUAL(after.extents_used, 0);
+    CHECK_EQUAL(units_free(peer.client), units);
+    peer_close(&peer);
+}

@@ -454,9 +454,23 @@ pub struct AtollStats {
     pub readers_behind: u32,
     /// 1: readers pay no fence; 0: the kernel refuses membarrier, or ATOLL_FENCES=full.
     pub fences_asymmetric: u32,
+    /// Slots ever taken, by class.
+    pub slots_taken: [u64; 6],
+    /// Slots ever given back, by class.
+    pub slots_given: [u64; 6],
+    /// Magazines that threads exchanged with the depot, by class.
+    pub magazines_exchanged: [u64; 6],
+    /// High-water mark by class: most slots that threads had at once, taken or in their magazines.
+    pub slots_peak: [u32; 6],
+    /// 64 KiB units ever cut into slots, by class.
+    pub units_carved: [u32; 6],
+    /// Most units that larger payloads held at once.
+    pub extents_peak: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<AtollStats>() == 112);
+const _: () = assert!(size_of::<AtollStats>() == 312);
 const _: () = assert!(offset_of!(AtollStats, calls_inline) == 0);
 const _: () = assert!(offset_of!(AtollStats, calls_migrated) == 8);
 const _: () = assert!(offset_of!(AtollStats, calls_queued) == 16);
@@ -473,6 +487,13 @@ const _: () = assert!(offset_of!(AtollStats, plugins) == 96);
 const _: () = assert!(offset_of!(AtollStats, retired) == 100);
 const _: () = assert!(offset_of!(AtollStats, readers_behind) == 104);
 const _: () = assert!(offset_of!(AtollStats, fences_asymmetric) == 108);
+const _: () = assert!(offset_of!(AtollStats, slots_taken) == 112);
+const _: () = assert!(offset_of!(AtollStats, slots_given) == 160);
+const _: () = assert!(offset_of!(AtollStats, magazines_exchanged) == 208);
+const _: () = assert!(offset_of!(AtollStats, slots_peak) == 256);
+const _: () = assert!(offset_of!(AtollStats, units_carved) == 280);
+const _: () = assert!(offset_of!(AtollStats, extents_peak) == 304);
+const _: () = assert!(offset_of!(AtollStats, reserved) == 308);
 
 /// A plugin as atoll_plugin_find tells it.
 #[repr(C)]
