@@ -216,6 +216,22 @@ export const FAULT = {
   PADDING: 15,
 } as const;
 
+/** Bits that say how the arena is mapped. */
+export const MAPPING = {
+  /** Huge pages, where the kernel finds room for them. */
+  HUGE: 1,
+  /** Huge pages of the system's reserved pool: all of it. Never asked for by itself. */
+  RESERVED: 2,
+  /** Backed by memory since it was opened. */
+  PREFAULTED: 4,
+  /** Never swapped out; the limit on locked memory may have allowed a part only. */
+  LOCKED: 8,
+  /** Placed on memory nodes as the configuration says; impossible with one node. */
+  BOUND: 16,
+  /** Between two pages that cannot be touched. */
+  GUARDED: 32,
+} as const;
+
 /** Code of each {@link STATUS}, by number. */
 export const STATUS_CODES = {
   0: "ok",
@@ -396,9 +412,12 @@ export const EVENT = {
 } as const;
 
 /** Bytes of a `atoll_arena_info_t`. */
-export const ARENA_INFO_SIZE = 32;
+export const ARENA_INFO_SIZE = 56;
 
-/** Where the arena is, for mapping it once. Byte offsets of its fields. */
+/**
+ * Where the arena is, for mapping it once, and what the system gave. Byte offsets of its
+ * fields.
+ */
 export const ARENA_INFO = {
   /** u64: Address in this process. */
   base: 0,
@@ -412,6 +431,16 @@ export const ARENA_INFO = {
   payload_bytes_max: 24,
   /** u32: How many isolates have the library open, this one included. */
   users: 28,
+  /** u32: atoll_mapping_t bits that the configuration asks for. */
+  mapping_asked: 32,
+  /** u32: atoll_mapping_t bits that hold. */
+  mapping_got: 36,
+  /** u32: Size of a page, 4096 or that of huge ones. */
+  page_bytes: 40,
+  /** u32: Memory nodes of this machine. */
+  numa_nodes: 44,
+  /** u64: How many bytes from the base on are never swapped out. */
+  locked_bytes: 48,
 } as const;
 
 /** Bytes of a `atoll_client_info_t`. */

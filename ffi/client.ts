@@ -8,6 +8,7 @@ import { Buffer } from "node:buffer";
 import { writeHeader } from "../src/wire/frame.ts";
 import { CHUNK_BYTES_MAX, FLAG, FRAME_BYTES, KIND, STATUS } from "./abi.gen.ts";
 import { type ClientMemory, type Slot, SlotCache } from "./arena.ts";
+import type { ArenaInfo } from "./arena_info.ts";
 import { errorFromReply, NativeError } from "./errors.ts";
 import { EventReader, type LogListener } from "./events.ts";
 import { bytesArgument, check, type NativeLibrary, outArgument } from "./library.ts";
@@ -56,6 +57,8 @@ export class NativeClient implements ChunkSender {
   readonly mapped: boolean;
   /** Largest payload of a frame, in bytes. */
   readonly payloadBytesMax: number;
+  /** How the arena is mapped. */
+  readonly arena: ArenaInfo;
 
   readonly #library: NativeLibrary;
   readonly #client: number;
@@ -77,6 +80,7 @@ export class NativeClient implements ChunkSender {
     this.#submit = library.symbols.atoll_submit;
     this.mapped = memory.mapped;
     this.payloadBytesMax = opened.payloadBytesMax;
+    this.arena = opened.arena;
   }
 
   /**

@@ -12,14 +12,17 @@ import {
   NONCE_BYTES,
   STATUS,
 } from "./abi.gen.ts";
+import { type ArenaInfo, arenaLines, type ArenaWishes, readArenaInfo } from "./arena_info.ts";
 import { type ClientMemory, CopiedMemory, MappedMemory } from "./arena.ts";
 import { type ConnectWake, connectWake, type WakeHandlers, type WakeSource } from "./completion.ts";
 import { bytesArgument, check, type NativeLibrary, outArgument } from "./library.ts";
 
-/** Settings of the library; only the first open of a process reads the first three. */
+/** Settings of the library; only the first open of a process reads the first four. */
 export interface ClientSettings {
   /** Size of the arena in bytes. */
   readonly arenaBytes?: number;
+  /** How the arena is mapped. */
+  readonly arena?: ArenaWishes;
   /** Calls in flight at once, all isolates together. */
   readonly callsMax?: number;
   /** Folder for the wake sockets; absent: the library chooses one. */
@@ -34,6 +37,7 @@ export interface OpenedClient {
   readonly number: number;
   readonly memory: ClientMemory;
   readonly payloadBytesMax: number;
+  readonly arena: ArenaInfo;
   /** Connects the wake socket. */
   attach(handlers: WakeHandlers): Promise<WakeSource>;
 }
@@ -63,6 +67,7 @@ export function openClient(library: NativeLibrary, settings: ClientSettings): Op
       number,
       memory: mapArena(library, arena, number, areaSlot),
       payloadBytesMax: new DataView(arena.buffer).getUint32(ARENA_INFO.payload_bytes_max, true),
+      arena: readArenaInfo(arena),
       attach: (handlers) => attach(library, number, info, handlers, settings.wake ?? connectWake),
     };
   } catch (error) {
@@ -109,6 +114,7 @@ async function attach(
 function openLines(settings: ClientSettings): string {
   const lines: string[] = [];
   if (settings.arenaBytes !== undefined) lines.push(`arena_bytes=${settings.arenaBytes}`);
+  lines.push(...arenaLines(settings.arena ?? {}));
   if (settings.callsMax !== undefined) lines.push(`calls_max=${settings.callsMax}`);
   if (settings.runtimeDir !== undefined) lines.push(`runtime_dir=${settings.runtimeDir}`);
   return lines.map((line) => `${line}\n`).join("");

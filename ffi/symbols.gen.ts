@@ -6,8 +6,10 @@ export const DENO_SYMBOLS = {
   atoll_abi_version: { parameters: [], result: "u32" },
   /**
    * Opens the library for this isolate and counts it. config is `key=value` lines: arena_bytes,
-   * calls_max, runtime_dir; arena_bytes and calls_max are read by the first open of a process,
-   * runtime_dir by each that starts the library. Errors: IO, NO_MEMORY, INVALID_ARGUMENT.
+   * arena_huge, arena_prefault and arena_lock (0 or 1), arena_numa (none, local or interleave),
+   * calls_max, runtime_dir; all but runtime_dir are read by the first open of a process, that
+   * by each that starts the library. Huge pages and the like that the system does not give are
+   * no error: info says what it gave. Errors: IO, NO_MEMORY, INVALID_ARGUMENT.
    */
   atoll_open: { parameters: ["buffer", "u32", "buffer"], result: "u32" },
   /**

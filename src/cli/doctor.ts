@@ -33,7 +33,7 @@ async function nativeState(config: Config): Promise<NativeState> {
   const obstacle = await answer(nativeObstacle);
   const place = { checkout: CHECKOUT, cache: config.cacheDir };
   const found = await findNative(place).catch(() => null);
-  const closed = { mapped: null, asymmetricFences: null };
+  const closed = { mapped: null, asymmetricFences: null, arena: null };
   const state = { library: found?.core ?? null, ...closed, obstacle, failure: null };
   if (found === null || config.engine === "portable") return state;
   const { openNative } = await import("../server/engines.ts");
@@ -41,7 +41,7 @@ async function nativeState(config: Config): Promise<NativeState> {
     const sandbox = await openNative(found, config);
     const { asymmetricFences } = sandbox.stats();
     await sandbox.close();
-    return { ...state, mapped: sandbox.mapped, asymmetricFences };
+    return { ...state, mapped: sandbox.mapped, asymmetricFences, arena: sandbox.arena };
   } catch (thrown) {
     return { ...state, failure: toAtollError(thrown).message };
   }

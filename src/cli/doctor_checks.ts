@@ -3,6 +3,7 @@
  *
  * Owns: each check, its verdict and what to do. Pure: facts in, findings out.
  */
+import type { ArenaInfo, ArenaTrait } from "../sandbox/native.ts";
 import type { Config } from "../config/schema.ts";
 import { compareVersions, MINIMUM_VERSIONS, runtimeObstacle } from "../core/runtime.ts";
 import type { HostFacts, ProcessLimits } from "./host_facts.ts";
@@ -33,6 +34,8 @@ export interface NativeState {
   readonly obstacle: string | null;
   /** Why the present ones could not be opened, or null. */
   readonly failure: string | null;
+  /** How the memory of frames is mapped; null while it is not. */
+  readonly arena: ArenaInfo | null;
 }
 
 /** All findings, in the order in which one reads them. */
@@ -45,6 +48,7 @@ export function judge(facts: HostFacts, config: Config, native: NativeState): Fi
     ...limitFindings(facts, config),
     kernelFinding(facts),
     memoryFinding(facts, config),
+    ...arenaFindings(native.arena),
     ...permissionFindings(facts, native),
   ];
 }
@@ -292,6 +296,33 @@ function memoryFinding(facts: HostFacts, config: Config): Finding {
     consequence: "plugins that use all they may can exhaust this machine; " +
       "lower limits.memoryBytes or limits.concurrency",
   };
+}
+
+/** What would make the system give what it did not. */
+const ARENA_REMEDIES: Partial<Record<ArenaTrait, string>> = {
+  huge: "huge pages are off: /sys/kernel/mm/transparent_hugepage/enabled says never",
+  prefaulted: "there was not enough memory to back it",
+  locked: "raise `ulimit -l` to its size",
+  bound: "there is one memory node, nothing to choose from",
+};
+
+function arenaFindings(arena: ArenaInfo | null): Finding[] {
+  if (arena === null) return [];
+  const check = "arena";
+  const pages = `pages of ${size(arena.pageBytes)}`;
+  const from = arena.got.includes("reserved") ? " of the reserved pool" : "";
+  const others = arena.got.filter((trait) => trait !== "huge" && trait !== "reserved");
+  const locked = arena.got.includes("locked") || arena.lockedBytes === 0
+    ? []
+    : [`${size(arena.lockedBytes)} locked`];
+  const detail = [`${size(arena.bytes)}, ${pages}${from}`, ...others, ...locked].join(", ");
+  const missing = arena.asked.filter((trait) => !arena.got.includes(trait));
+  if (missing.length === 0) return [{ check, verdict: "ok", detail }];
+  const why = missing.map((trait) => {
+    const remedy = ARENA_REMEDIES[trait];
+    return remedy === undefined ? `not ${trait}` : `not ${trait}: ${remedy}`;
+  });
+  return [{ check, verdict: "degraded", detail, consequence: why.join("; ") }];
 }
 
 /** What is lost without a use of a permission. */

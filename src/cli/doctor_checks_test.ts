@@ -37,6 +37,7 @@ const BUILT: NativeState = {
   asymmetricFences: true,
   obstacle: null,
   failure: null,
+  arena: null,
 };
 const ABSENT: NativeState = {
   library: null,
@@ -44,6 +45,7 @@ const ABSENT: NativeState = {
   asymmetricFences: null,
   obstacle: null,
   failure: null,
+  arena: null,
 };
 
 function worse(facts: Partial<HostFacts>, native = BUILT, settings: Partial<Config> = {}) {
@@ -195,4 +197,34 @@ test("imports are read as the grants they ask for", () => {
     2,
   ]]);
   deepEqual(unknown, ["acme:db/store@1.0.0"]);
+});
+
+test("the arena: what was asked for and not got is degraded, with what would change it", () => {
+  const arena: NativeState["arena"] = {
+    bytes: 256 * 1024 ** 2,
+    asked: ["guarded"],
+    got: ["guarded"],
+    pageBytes: 4096,
+    numaNodes: 1,
+    lockedBytes: 0,
+  };
+  const found = (changes: Partial<typeof arena>) =>
+    judge(GOOD, config, { ...BUILT, arena: { ...arena, ...changes } })
+      .find((finding) => finding.check === "arena");
+  deepEqual(found({}), {
+    check: "arena",
+    verdict: "ok",
+    detail: "256 MiB, pages of 4 KiB, guarded",
+  });
+  const huge = found({
+    asked: ["huge", "guarded"],
+    got: ["huge", "reserved", "guarded"],
+    pageBytes: 2 * 1024 ** 2,
+  });
+  equal(huge?.detail, "256 MiB, pages of 2 MiB of the reserved pool, guarded");
+  const poor = found({ asked: ["huge", "locked", "bound", "guarded"], lockedBytes: 1024 ** 2 });
+  equal(poor?.verdict, "degraded");
+  equal(poor?.detail, "256 MiB, pages of 4 KiB, guarded, 1 MiB locked");
+  match(poor?.consequence ?? "", /not huge: .*never; not locked: .*ulimit -l.*; not bound: /);
+  equal(judge(GOOD, config, BUILT).some((finding) => finding.check === "arena"), false);
 });

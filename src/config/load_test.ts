@@ -48,7 +48,9 @@ test("without a file everything has its default", () => {
   deepEqual([config.host, config.port, config.engine], ["127.0.0.1", 7420, "auto"]);
   deepEqual(config.limits, DEFAULT_LIMITS);
   deepEqual(config.log, { level: "info", format: "auto" });
-  deepEqual([config.pluginSettings, config.native], [{}, { instances: 1000, workerThreads: 0 }]);
+  const arena = { huge: false, prefault: false, lock: false, numa: "none" };
+  deepEqual(config.pluginSettings, {});
+  deepEqual(config.native, { instances: 1000, workerThreads: 0, arena });
   equal(config.cacheDir, "/home/ann/.cache/atoll");
   deepEqual([file, warnings], [null, []]);
 });

@@ -15,6 +15,8 @@ export const TOOL_PREFIX = /^[a-z][a-z0-9_]{0,31}$/;
 const text = (description: string) =>
   v.pipe(v.string(), v.nonEmpty("text that is not empty"), v.description(description));
 
+const flag = (description: string) => v.pipe(v.boolean(), v.description(description));
+
 export const pluginIdSchema = v.pipe(
   v.string(),
   v.regex(PLUGIN_ID, "a small letter, then small letters, digits and hyphens, at most 64"),
@@ -110,6 +112,19 @@ const mcpSchema = v.strictObject({
   pageSize: v.optional(count(1, "Tools in one page of tools/list.", 10_000), 200),
 });
 
+const arenaSchema = v.strictObject({
+  huge: v.optional(flag("Huge pages where the system has any, else plain ones."), false),
+  prefault: v.optional(flag("Back it with memory at the start, not on first use."), false),
+  lock: v.optional(flag("Never swap it out, as far as `ulimit -l` allows."), false),
+  numa: v.optional(
+    v.pipe(
+      v.picklist(["none", "local", "interleave"]),
+      v.description("Where it lies on a machine with several memory nodes."),
+    ),
+    "none",
+  ),
+});
+
 const nativeSchema = v.strictObject({
   instances: v.optional(
     count(1, "Component instances that the native engine keeps room for.", 100_000),
@@ -118,6 +133,10 @@ const nativeSchema = v.strictObject({
   workerThreads: v.optional(
     count(0, "Threads for calls that wait or run long; 0: one for each CPU.", 1_024),
     0,
+  ),
+  arena: v.optional(
+    v.pipe(arenaSchema, v.description("The memory of frames; `atoll doctor` shows what was got.")),
+    {},
   ),
 });
 

@@ -8,6 +8,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { NativePaths } from "../../native/build/cache.ts";
 import { STATUS } from "../../ffi/abi.gen.ts";
+import type { ArenaInfo, ArenaWishes } from "../../ffi/arena_info.ts";
 import { NativeClient, type SubmitOptions } from "../../ffi/client.ts";
 import { openLibrary } from "../../ffi/library.ts";
 import type { Reply } from "../../ffi/pending.ts";
@@ -29,6 +30,8 @@ import type {
   SandboxResponse,
 } from "./sandbox.ts";
 
+export type { ArenaInfo, ArenaTrait } from "../../ffi/arena_info.ts";
+
 export interface NativeSandboxOptions {
   /** From `findNative()` or `buildNative()`. */
   readonly libraries: NativePaths;
@@ -37,6 +40,8 @@ export interface NativeSandboxOptions {
     readonly instances: number;
     /** Threads for calls that wait or overrun; 0: as many as the machine has processors. */
     readonly workerThreads: number;
+    /** How the memory of frames is mapped; only the first sandbox of a process decides. */
+    readonly arena?: ArenaWishes;
   };
   /** Atoll's cache; compiled components go below it. */
   readonly cacheDir: string;
@@ -47,6 +52,8 @@ export interface NativeSandbox extends Sandbox {
   readonly kind: "native";
   /** Whether memory is shared; false under Deno with a grant for the library's path only. */
   readonly mapped: boolean;
+  /** How the memory of frames is mapped, and how it was wanted. */
+  readonly arena: ArenaInfo;
   /** Counters of the library, all isolates of the process together. */
   stats(): NativeStats;
 }
@@ -60,7 +67,8 @@ export async function openNativeSandbox(options: NativeSandboxOptions): Promise<
   const compiled = join(cacheDir, "compiled");
   try {
     mkdirSync(compiled, { recursive: true, mode: 0o700 });
-    const client = await NativeClient.open(await openLibrary(libraries.core));
+    const settings = engine.arena === undefined ? {} : { arena: engine.arena };
+    const client = await NativeClient.open(await openLibrary(libraries.core), settings);
     try {
       const number = client.loadEngine(libraries.sandbox, {
         cacheDir: compiled,
@@ -97,6 +105,10 @@ class WasmtimeSandbox implements NativeSandbox {
 
   get mapped(): boolean {
     return this.client.mapped;
+  }
+
+  get arena(): ArenaInfo {
+    return this.client.arena;
   }
 
   stats(): NativeStats {

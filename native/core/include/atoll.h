@@ -229,6 +229,23 @@ enum {
     ATOLL_FAULT_PADDING = 15,
 };
 
+/* Bits that say how the arena is mapped. */
+typedef uint32_t atoll_mapping_t;
+enum {
+    /* Huge pages, where the kernel finds room for them. */
+    ATOLL_MAPPING_HUGE = 1,
+    /* Huge pages of the system's reserved pool: all of it. Never asked for by itself. */
+    ATOLL_MAPPING_RESERVED = 2,
+    /* Backed by memory since it was opened. */
+    ATOLL_MAPPING_PREFAULTED = 4,
+    /* Never swapped out; the limit on locked memory may have allowed a part only. */
+    ATOLL_MAPPING_LOCKED = 8,
+    /* Placed on memory nodes as the configuration says; impossible with one node. */
+    ATOLL_MAPPING_BOUND = 16,
+    /* Between two pages that cannot be touched. */
+    ATOLL_MAPPING_GUARDED = 32,
+};
+
 /* Header of each message, little-endian, the same at every door. Extensions of extension_words *
  * 8 bytes follow, then the payload. */
 typedef struct atoll_frame_t {
@@ -385,7 +402,7 @@ ATOLL_STATIC_ASSERT(offsetof(atoll_event_t, flags) == 20, "atoll_event_t.flags")
 ATOLL_STATIC_ASSERT(offsetof(atoll_event_t, elapsed_us) == 24, "atoll_event_t.elapsed_us");
 ATOLL_STATIC_ASSERT(offsetof(atoll_event_t, lost) == 28, "atoll_event_t.lost");
 
-/* Where the arena is, for mapping it once. */
+/* Where the arena is, for mapping it once, and what the system gave. */
 typedef struct atoll_arena_info_t {
     /* Address in this process. */
     uint64_t base;
@@ -399,14 +416,29 @@ typedef struct atoll_arena_info_t {
     uint32_t payload_bytes_max;
     /* How many isolates have the library open, this one included. */
     uint32_t users;
+    /* atoll_mapping_t bits that the configuration asks for. */
+    uint32_t mapping_asked;
+    /* atoll_mapping_t bits that hold. */
+    uint32_t mapping_got;
+    /* Size of a page, 4096 or that of huge ones. */
+    uint32_t page_bytes;
+    /* Memory nodes of this machine. */
+    uint32_t numa_nodes;
+    /* How many bytes from the base on are never swapped out. */
+    uint64_t locked_bytes;
 } atoll_arena_info_t;
-ATOLL_STATIC_ASSERT(sizeof(atoll_arena_info_t) == 32, "atoll_arena_info_t size");
+ATOLL_STATIC_ASSERT(sizeof(atoll_arena_info_t) == 56, "atoll_arena_info_t size");
 ATOLL_STATIC_ASSERT(offsetof(atoll_arena_info_t, base) == 0, "atoll_arena_info_t.base");
 ATOLL_STATIC_ASSERT(offsetof(atoll_arena_info_t, size) == 8, "atoll_arena_info_t.size");
 ATOLL_STATIC_ASSERT(offsetof(atoll_arena_info_t, clients_max) == 16, "atoll_arena_info_t.clients_max");
 ATOLL_STATIC_ASSERT(offsetof(atoll_arena_info_t, calls_max) == 20, "atoll_arena_info_t.calls_max");
 ATOLL_STATIC_ASSERT(offsetof(atoll_arena_info_t, payload_bytes_max) == 24, "atoll_arena_info_t.payload_bytes_max");
 ATOLL_STATIC_ASSERT(offsetof(atoll_arena_info_t, users) == 28, "atoll_arena_info_t.users");
+ATOLL_STATIC_ASSERT(offsetof(atoll_arena_info_t, mapping_asked) == 32, "atoll_arena_info_t.mapping_asked");
+ATOLL_STATIC_ASSERT(offsetof(atoll_arena_info_t, mapping_got) == 36, "atoll_arena_info_t.mapping_got");
+ATOLL_STATIC_ASSERT(offsetof(atoll_arena_info_t, page_bytes) == 40, "atoll_arena_info_t.page_bytes");
+ATOLL_STATIC_ASSERT(offsetof(atoll_arena_info_t, numa_nodes) == 44, "atoll_arena_info_t.numa_nodes");
+ATOLL_STATIC_ASSERT(offsetof(atoll_arena_info_t, locked_bytes) == 48, "atoll_arena_info_t.locked_bytes");
 
 /* A client as atoll_client_open made it. */
 typedef struct atoll_client_info_t {
@@ -628,8 +660,10 @@ ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, reserved) == 68, "atoll_request_t.
 ATOLL_EXPORT uint32_t atoll_abi_version(void);
 
 /* Opens the library for this isolate and counts it. config is `key=value` lines: arena_bytes,
- * calls_max, runtime_dir; arena_bytes and calls_max are read by the first open of a process,
- * runtime_dir by each that starts the library. Errors: IO, NO_MEMORY, INVALID_ARGUMENT. */
+ * arena_huge, arena_prefault and arena_lock (0 or 1), arena_numa (none, local or interleave),
+ * calls_max, runtime_dir; all but runtime_dir are read by the first open of a process, that by
+ * each that starts the library. Huge pages and the like that the system does not give are no
+ * error: info says what it gave. Errors: IO, NO_MEMORY, INVALID_ARGUMENT. */
 ATOLL_EXPORT atoll_status_t atoll_open(
     const uint8_t *config, uint32_t config_length, atoll_arena_info_t *info);
 

@@ -6,16 +6,41 @@
 
 atoll__arena_t atoll__arena = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-atoll_status_t atoll__arena_open(uint64_t bytes) {
+static struct {
+    uint32_t asked;
+    uint32_t got;
+} mapping;
+
+static void mapping_note(const atoll__arena_options_t *options, const atoll__map_t *map) {
+    mapping.asked = ATOLL_MAPPING_GUARDED;
+    if (options->huge != 0) mapping.asked |= ATOLL_MAPPING_HUGE;
+    if (options->prefault != 0) mapping.asked |= ATOLL_MAPPING_PREFAULTED;
+    if (options->lock != 0) mapping.asked |= ATOLL_MAPPING_LOCKED;
+    if (options->numa != ATOLL__NUMA_NONE) mapping.asked |= ATOLL_MAPPING_BOUND;
+    mapping.got = 0;
+    if (map->guarded) mapping.got |= ATOLL_MAPPING_GUARDED;
+    if (map->pages != ATOLL__PAGES_PLAIN) mapping.got |= ATOLL_MAPPING_HUGE;
+    if (map->pages == ATOLL__PAGES_RESERVED) mapping.got |= ATOLL_MAPPING_RESERVED;
+    if (map->prefaulted) mapping.got |= ATOLL_MAPPING_PREFAULTED;
+    if (map->locked_bytes == map->bytes) mapping.got |= ATOLL_MAPPING_LOCKED;
+    if (map->bound) mapping.got |= ATOLL_MAPPING_BOUND;
+}
+
+atoll_status_t atoll__arena_open(const atoll__arena_options_t *options) {
     atoll__arena_t *arena = &atoll__arena;
     if (arena->base != NULL) return ATOLL_OK;
     const atoll__map_options_t wanted = {
-        .bytes = bytes / ATOLL__UNIT_BYTES * ATOLL__UNIT_BYTES,
+        .bytes = options->bytes / ATOLL__UNIT_BYTES * ATOLL__UNIT_BYTES,
+        .numa = options->numa,
         .guard = true,
+        .huge = options->huge != 0,
+        .prefault = options->prefault != 0,
+        .lock = options->lock != 0,
     };
     /* A failure is for good: what was reserved before it stays reserved. */
     if (atoll__prim_map(&wanted, &arena->map) != 0)
         return atoll__fail(ATOLL_NO_MEMORY, "Cannot reserve the arena: no address space");
+    /* Reserved huge pages may have rounded it up. */
     arena->units = (uint32_t)(arena->map.bytes / ATOLL__UNIT_BYTES);
     arena->cells = arena->units * ATOLL__CELLS_PER_UNIT;
     size_t owners = (size_t)arena->cells + (size_t)arena->units * ATOLL__OWNERS_GAP;
@@ -26,8 +51,21 @@ atoll_status_t atoll__arena_open(uint64_t bytes) {
         !atoll__poison_open(arena->cells))
         return atoll__fail(ATOLL_NO_MEMORY, "Cannot reserve the arena: no address space");
     atoll__unit_mark(0, ATOLL__UNIT_RESERVED);
+    mapping_note(options, &arena->map);
     arena->base = arena->map.base;
     return ATOLL_OK;
+}
+
+void atoll__arena_info(atoll_arena_info_t *info) {
+    const atoll__map_t *map = &atoll__arena.map;
+    info->base = (uint64_t)(uintptr_t)map->base;
+    info->size = map->bytes;
+    info->payload_bytes_max = atoll__arena_payload_max();
+    info->mapping_asked = mapping.asked;
+    info->mapping_got = mapping.got;
+    info->page_bytes = (uint32_t)map->page_bytes;
+    info->numa_nodes = map->numa_nodes;
+    info->locked_bytes = map->locked_bytes;
 }
 
 uint8_t *atoll__arena_base(void) {

@@ -51,7 +51,18 @@ typedef enum atoll__hold {
     ATOLL__HOLD_AREA = 3
 } atoll__hold_t;
 
-atoll_status_t atoll__arena_open(uint64_t bytes);
+/* Wishes beside the size; what was got is in atoll__arena_info. */
+typedef struct atoll__arena_options {
+    uint64_t bytes;
+    uint64_t huge;
+    uint64_t prefault;
+    uint64_t lock;
+    atoll__numa_t numa;
+} atoll__arena_options_t;
+
+atoll_status_t atoll__arena_open(const atoll__arena_options_t *options);
+/* Fills in what concerns the arena. */
+void atoll__arena_info(atoll_arena_info_t *info);
 uint8_t *atoll__arena_base(void);
 uint64_t atoll__arena_size(void);
 uint32_t atoll__arena_payload_max(void);

@@ -20,7 +20,7 @@
 #define BASE_BYTES_MAX (FOLDER_BYTES - 14u)
 
 typedef struct config {
-    uint64_t arena_bytes;
+    atoll__arena_options_t arena;
     uint64_t calls_max;
     char runtime_dir[FOLDER_BYTES]; /* empty: by the environment */
 } config_t;
@@ -60,8 +60,41 @@ static bool parse_number(const char *text, size_t length, uint64_t *number) {
     return true;
 }
 
+static bool parse_switch(const char *text, size_t length, uint64_t *value) {
+    return parse_number(text, length, value) && *value <= 1;
+}
+
 static bool is_key(const char *line, size_t length, const char *key) {
     return strlen(key) == length && memcmp(line, key, length) == 0;
+}
+
+static bool parse_numa(const char *text, size_t length, atoll__numa_t *numa) {
+    static const char *const names[] = {"none", "local", "interleave"};
+    for (uint32_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (!is_key(text, length, names[i])) continue;
+        *numa = (atoll__numa_t)i;
+        return true;
+    }
+    return false;
+}
+
+static bool parse_arena(
+    atoll__arena_options_t *arena, const char *key, size_t key_length, const char *value,
+    size_t length, bool *valid) {
+    if (is_key(key, key_length, "arena_bytes"))
+        *valid = parse_number(value, length, &arena->bytes) && arena->bytes >= ARENA_BYTES_MIN &&
+                 arena->bytes <= ARENA_BYTES_MAX;
+    else if (is_key(key, key_length, "arena_huge"))
+        *valid = parse_switch(value, length, &arena->huge);
+    else if (is_key(key, key_length, "arena_prefault"))
+        *valid = parse_switch(value, length, &arena->prefault);
+    else if (is_key(key, key_length, "arena_lock"))
+        *valid = parse_switch(value, length, &arena->lock);
+    else if (is_key(key, key_length, "arena_numa"))
+        *valid = parse_numa(value, length, &arena->numa);
+    else
+        return false;
+    return true;
 }
 
 static atoll_status_t parse_line(config_t *config, const char *line, size_t length) {
@@ -73,9 +106,8 @@ static atoll_status_t parse_line(config_t *config, const char *line, size_t leng
     const char *value = equals + 1;
     size_t rest = length - key - 1;
     bool valid;
-    if (is_key(line, key, "arena_bytes")) {
-        valid = parse_number(value, rest, &config->arena_bytes) &&
-                config->arena_bytes >= ARENA_BYTES_MIN && config->arena_bytes <= ARENA_BYTES_MAX;
+    if (parse_arena(&config->arena, line, key, value, rest, &valid)) {
+        /* One of the arena's. */
     } else if (is_key(line, key, "calls_max")) {
         valid = parse_number(value, rest, &config->calls_max) &&
                 config->calls_max >= CALLS_MAX_MIN && config->calls_max <= CALLS_MAX_MAX;
@@ -88,7 +120,8 @@ static atoll_status_t parse_line(config_t *config, const char *line, size_t leng
     } else {
         return atoll__failf(
             ATOLL_INVALID_ARGUMENT,
-            "Cannot open: unknown key \"%.*s\"; known are arena_bytes, calls_max, runtime_dir",
+            "Cannot open: unknown key \"%.*s\"; known are arena_bytes, arena_huge, arena_lock, "
+            "arena_numa, arena_prefault, calls_max, runtime_dir",
             (int)key, line);
     }
     if (valid) return ATOLL_OK;
@@ -111,7 +144,7 @@ static atoll_status_t parse(config_t *config, const char *text, size_t length) {
 
 /* Reserves what stays until the process ends. Needs the lock. */
 static atoll_status_t configure(const config_t *config) {
-    atoll_status_t status = atoll__arena_open(config->arena_bytes);
+    atoll_status_t status = atoll__arena_open(&config->arena);
     if (status == ATOLL_OK) status = atoll__calls_open((uint32_t)config->calls_max);
     if (status == ATOLL_OK) status = atoll__clients_open();
     if (status == ATOLL_OK) status = atoll__router_open();
@@ -123,7 +156,7 @@ static atoll_status_t configure(const config_t *config) {
 
 /* Needs the lock. */
 static atoll_status_t start(const uint8_t *text, uint32_t length) {
-    config_t config = {.arena_bytes = ARENA_BYTES_DEFAULT, .calls_max = CALLS_MAX_DEFAULT};
+    config_t config = {.arena = {.bytes = ARENA_BYTES_DEFAULT}, .calls_max = CALLS_MAX_DEFAULT};
     atoll_status_t status = parse(&config, (const char *)text, length);
     if (status == ATOLL_OK && !library.configured) status = configure(&config);
     if (status != ATOLL_OK) return status;
@@ -155,13 +188,11 @@ atoll_status_t atoll__library_open(
         library.users++;
         thread->opens++;
         *info = (atoll_arena_info_t){
-            .base = (uint64_t)(uintptr_t)atoll__arena_base(),
-            .size = atoll__arena_size(),
             .clients_max = ATOLL__CLIENTS_MAX,
             .calls_max = atoll__calls_max(),
-            .payload_bytes_max = atoll__arena_payload_max(),
             .users = library.users,
         };
+        atoll__arena_info(info);
     }
     atoll__library_unlock();
     return status;

@@ -94,9 +94,14 @@ peer_t peer_join(void) {
 }
 
 peer_t peer_open(void) {
-    static const char config[] = "arena_bytes=33554432\ncalls_max=16384\n";
+    /* More lines, for the run that map_test.c starts. */
+    const char *more = getenv("ATOLL_TEST_CONFIG");
+    char config[256];
+    int length = snprintf(
+        config, sizeof config, "arena_bytes=33554432\ncalls_max=16384\n%s",
+        more == NULL ? "" : more);
     atoll_arena_info_t info;
-    CHECK_EQUAL(atoll_open((const uint8_t *)config, sizeof config - 1, &info), ATOLL_OK);
+    CHECK_EQUAL(atoll_open((const uint8_t *)config, (uint32_t)length, &info), ATOLL_OK);
     uint32_t engine = 0;
     CHECK_EQUAL(
         atoll_engine_load(

@@ -54,6 +54,19 @@ TEST(close_busy, "close with calls running, waiting and unread ends them all") {
     peer_close(&peer);
 }
 
+TEST(arena_keys, "a wish for the arena that is no such wish is refused, by its line") {
+    const char *const wrong[] = {
+        "arena_huge=2", "arena_huge=", "arena_prefault=yes", "arena_lock=-1", "arena_numa=both",
+        "arena_numa=", "arena_bytes=4096", "arena_big=1"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        atoll_arena_info_t info;
+        const uint8_t *config = (const uint8_t *)wrong[i];
+        CHECK_EQUAL(
+            atoll_open(config, (uint32_t)strlen(wrong[i]), &info), ATOLL_INVALID_ARGUMENT);
+        check_text(i < 7 ? wrong[i] : "arena_numa, arena_prefault");
+    }
+}
+
 TEST(users, "the library closes with its last user only") {
     peer_t peer = peer_open();
     atoll_arena_info_t info;

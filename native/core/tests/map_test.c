@@ -235,3 +235,21 @@ TEST(map_discard, "mapping: whole pages are given back and read as zero, the res
     CHECK_EQUAL(atoll__prim_discard(map.base + 1, 4096, 4096), 0);
     atoll__prim_unmap(&map);
 }
+
+TEST(map_arena, "mapping: the tests of the arena pass with every wish for its mapping as well") {
+    (void)fflush(stdout);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        const char *wishes =
+            "arena_huge=1\narena_prefault=1\narena_lock=1\narena_numa=interleave\n";
+        int nowhere = open("/dev/null", O_WRONLY);
+        /* The configuration is read once a process: this one has to be another. */
+        if (dup2(nowhere, 1) == 1 && setenv("ATOLL_TEST_CONFIG", wishes, 1) == 0)
+            (void)execl("/proc/self/exe", "core_test", test_folder(), "arena:", NULL);
+        _exit(127);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK_EQUAL(status, 0);
+}

@@ -108,6 +108,26 @@ TEST(arena_double, "A30: a slot given twice, forged or of another client is refu
     peer_close(&peer);
 }
 
+TEST(arena_info, "arena: it is told what was asked of the mapping, and what was got") {
+    peer_t peer = peer_open();
+    atoll_arena_info_t info;
+    CHECK_EQUAL(atoll_open(NULL, 0, &info), ATOLL_OK);
+    CHECK_EQUAL(info.size, 32u << 20);
+    uint32_t wishes = ATOLL_MAPPING_HUGE | ATOLL_MAPPING_PREFAULTED | ATOLL_MAPPING_LOCKED |
+                      ATOLL_MAPPING_BOUND;
+    bool wished = getenv("ATOLL_TEST_CONFIG") != NULL;
+    CHECK_EQUAL(info.mapping_asked, ATOLL_MAPPING_GUARDED | (wished ? wishes : 0));
+    CHECK_EQUAL((info.mapping_got & ATOLL_MAPPING_PREFAULTED) != 0, wished);
+    CHECK_EQUAL((info.mapping_got & ATOLL_MAPPING_BOUND) != 0, wished && info.numa_nodes > 1);
+    bool huge = (info.mapping_got & ATOLL_MAPPING_HUGE) != 0;
+    CHECK(!huge || wished);
+    CHECK_EQUAL(info.page_bytes, huge ? 2u << 20 : 4096);
+    CHECK_EQUAL((info.mapping_got & ATOLL_MAPPING_LOCKED) != 0, info.locked_bytes == info.size);
+    CHECK(wished || info.locked_bytes == 0);
+    CHECK_EQUAL(atoll_close(), ATOLL_OK);
+    peer_close(&peer);
+}
+
 static uint32_t take_all(peer_t *peer, uint32_t bytes, uint32_t *slots, uint32_t capacity) {
     uint32_t count = 0;
     while (count < capacity) {

@@ -187,6 +187,21 @@ pub const ATOLL_FAULT_CLOCK: AtollFault = 14;
 /// Bytes between extensions that are not zero.
 pub const ATOLL_FAULT_PADDING: AtollFault = 15;
 
+/// Bits that say how the arena is mapped.
+pub type AtollMapping = u32;
+/// Huge pages, where the kernel finds room for them.
+pub const ATOLL_MAPPING_HUGE: AtollMapping = 1;
+/// Huge pages of the system's reserved pool: all of it. Never asked for by itself.
+pub const ATOLL_MAPPING_RESERVED: AtollMapping = 2;
+/// Backed by memory since it was opened.
+pub const ATOLL_MAPPING_PREFAULTED: AtollMapping = 4;
+/// Never swapped out; the limit on locked memory may have allowed a part only.
+pub const ATOLL_MAPPING_LOCKED: AtollMapping = 8;
+/// Placed on memory nodes as the configuration says; impossible with one node.
+pub const ATOLL_MAPPING_BOUND: AtollMapping = 16;
+/// Between two pages that cannot be touched.
+pub const ATOLL_MAPPING_GUARDED: AtollMapping = 32;
+
 /// Header of each message, little-endian, the same at every door. Extensions of extension_words *
 /// 8 bytes follow, then the payload.
 #[repr(C)]
@@ -364,7 +379,7 @@ const _: () = assert!(offset_of!(AtollEvent, flags) == 20);
 const _: () = assert!(offset_of!(AtollEvent, elapsed_us) == 24);
 const _: () = assert!(offset_of!(AtollEvent, lost) == 28);
 
-/// Where the arena is, for mapping it once.
+/// Where the arena is, for mapping it once, and what the system gave.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AtollArenaInfo {
@@ -380,15 +395,30 @@ pub struct AtollArenaInfo {
     pub payload_bytes_max: u32,
     /// How many isolates have the library open, this one included.
     pub users: u32,
+    /// atoll_mapping_t bits that the configuration asks for.
+    pub mapping_asked: u32,
+    /// atoll_mapping_t bits that hold.
+    pub mapping_got: u32,
+    /// Size of a page, 4096 or that of huge ones.
+    pub page_bytes: u32,
+    /// Memory nodes of this machine.
+    pub numa_nodes: u32,
+    /// How many bytes from the base on are never swapped out.
+    pub locked_bytes: u64,
 }
 
-const _: () = assert!(size_of::<AtollArenaInfo>() == 32);
+const _: () = assert!(size_of::<AtollArenaInfo>() == 56);
 const _: () = assert!(offset_of!(AtollArenaInfo, base) == 0);
 const _: () = assert!(offset_of!(AtollArenaInfo, size) == 8);
 const _: () = assert!(offset_of!(AtollArenaInfo, clients_max) == 16);
 const _: () = assert!(offset_of!(AtollArenaInfo, calls_max) == 20);
 const _: () = assert!(offset_of!(AtollArenaInfo, payload_bytes_max) == 24);
 const _: () = assert!(offset_of!(AtollArenaInfo, users) == 28);
+const _: () = assert!(offset_of!(AtollArenaInfo, mapping_asked) == 32);
+const _: () = assert!(offset_of!(AtollArenaInfo, mapping_got) == 36);
+const _: () = assert!(offset_of!(AtollArenaInfo, page_bytes) == 40);
+const _: () = assert!(offset_of!(AtollArenaInfo, numa_nodes) == 44);
+const _: () = assert!(offset_of!(AtollArenaInfo, locked_bytes) == 48);
 
 /// A client as atoll_client_open made it.
 #[repr(C)]
