@@ -12,7 +12,6 @@ import {
   DEADLINE_SIZE,
   EXTENSION,
   EXTENSION_CRITICAL,
-  EXTENSION_HEAD,
   EXTENSION_HEAD_SIZE,
   FAULT,
   FLAG,
@@ -95,6 +94,7 @@ export class FrameReader {
   /** Payload descriptors behind it, and the bytes they describe. */
   partsCount = 0;
   partsBytes = 0;
+  readonly #buffer: ArrayBuffer;
   readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #words: Uint32Array<ArrayBuffer>;
   readonly #view: DataView<ArrayBuffer>;
@@ -105,6 +105,7 @@ export class FrameReader {
   #partsAt = 0;
 
   constructor(buffer: ArrayBuffer) {
+    this.#buffer = buffer;
     this.#bytes = new Uint8Array(buffer);
     this.#words = new Uint32Array(buffer, 0, buffer.byteLength >>> 2);
     this.#view = new DataView(buffer);
@@ -164,13 +165,25 @@ export class FrameReader {
 
   /** A view of what the frame holds of the payload. */
   get payload(): Uint8Array<ArrayBuffer> {
-    const begin = this.payloadOffset;
-    return new Uint8Array(this.#bytes.buffer, begin, this.payloadLength);
+    return new Uint8Array(this.#buffer, this.payloadOffset, this.payloadLength);
   }
 
   /** Whether there is a trace context. */
   get traced(): boolean {
     return (this.#known & (1 << EXTENSION.TRACE)) !== 0;
+  }
+
+  /** trace-flags; meaningful when there is a trace context. */
+  get traceFlags(): number {
+    return this.#words[(this.#traceAt + TRACE.flags) >>> 2]! & 0xff;
+  }
+
+  /**
+   * The ids of the trace context as they lie, without an object: words 0 to 3 are the trace-id, 4 and 5
+   * the parent-id. Good for comparing and for copying.
+   */
+  traceWord(place: number): number {
+    return this.#words[((this.#traceAt + TRACE.trace_id) >>> 2) + place]!;
   }
 
   get trace(): TraceContext | null {
@@ -193,8 +206,20 @@ export class FrameReader {
     return text;
   }
 
+  /** `atoll_clock_t` of the deadline; 0: there is none. */
+  get deadlineClock(): number {
+    const timed = (this.#known & (1 << EXTENSION.DEADLINE)) !== 0;
+    return timed ? this.#words[(this.#deadlineAt + DEADLINE.clock) >>> 2]! & 0xff : 0;
+  }
+
+  /** The deadline on its clock in milliseconds, exact to a microsecond; meaningful when there is one. */
+  get deadlineMs(): number {
+    const at = (this.#deadlineAt + DEADLINE.at_ns) >>> 2;
+    return (this.#words[at + 1]! * U32 + this.#words[at]!) / 1e6;
+  }
+
   get deadline(): Deadline | null {
-    if ((this.#known & (1 << EXTENSION.DEADLINE)) === 0) return null;
+    if (this.deadlineClock === 0) return null;
     const at = this.#deadlineAt;
     return {
       clock: this.#bytes[at + DEADLINE.clock]!,
@@ -222,11 +247,13 @@ export class FrameReader {
   }
 
   #readExtensions(begin: number, level: number, remote: boolean): number {
-    const view = this.#view;
+    const words = this.#words;
     const end = this.payloadOffset;
+    let known = 0;
     for (let at = begin; at < end;) {
-      const tag = view.getUint16(at + EXTENSION_HEAD.tag, true);
-      const length = view.getUint16(at + EXTENSION_HEAD.length, true);
+      const head = words[at >>> 2]!;
+      const tag = head & 0xffff;
+      const length = head >>> 16;
       const last = at + EXTENSION_HEAD_SIZE + length;
       if (last > end) return FAULT.EXTENSION;
       const next = (last + 7) & ~7;
@@ -235,20 +262,25 @@ export class FrameReader {
       if (type > EXTENSION.PAYLOAD) {
         if (type !== tag) return FAULT.CRITICAL;
       } else if (type !== EXTENSION.PADDING) {
-        if ((this.#known & (1 << type)) !== 0) return FAULT.DUPLICATE;
-        this.#known |= 1 << type;
+        if ((known & (1 << type)) !== 0) return FAULT.DUPLICATE;
+        known |= 1 << type;
         const fault = this.#readKnown(type, at, length);
         if (fault !== FAULT.NONE) return fault;
       }
       at = next;
     }
-    if (this.traced && this.#zero(this.#traceAt + TRACE.trace_id, this.#traceAt + TRACE.span_id)) {
-      this.#known &= ~(1 << EXTENSION.TRACE);
+    if ((known & (1 << EXTENSION.TRACE)) !== 0 && this.#untraced()) {
+      known &= ~(1 << EXTENSION.TRACE);
     }
-    const timed = remote && (this.#known & (1 << EXTENSION.DEADLINE)) !== 0;
-    return timed && this.#bytes[this.#deadlineAt + DEADLINE.clock] === CLOCK.MONOTONIC
-      ? FAULT.CLOCK
-      : FAULT.NONE;
+    this.#known = known;
+    return remote && this.deadlineClock === CLOCK.MONOTONIC ? FAULT.CLOCK : FAULT.NONE;
+  }
+
+  /** An all-zero trace-id is none. */
+  #untraced(): boolean {
+    const at = (this.#traceAt + TRACE.trace_id) >>> 2;
+    const words = this.#words;
+    return (words[at]! | words[at + 1]! | words[at + 2]! | words[at + 3]!) === 0;
   }
 
   #readKnown(type: number, at: number, length: number): number {
@@ -260,7 +292,7 @@ export class FrameReader {
     if (type === EXTENSION.DEADLINE) {
       if (bytes < DEADLINE_SIZE) return FAULT.VALUE;
       this.#deadlineAt = at;
-      const clock = this.#bytes[at + DEADLINE.clock]!;
+      const clock = this.#words[(at + DEADLINE.clock) >>> 2]! & 0xff;
       return clock === CLOCK.MONOTONIC || clock === CLOCK.REALTIME ? FAULT.NONE : FAULT.CLOCK;
     }
     if (type === EXTENSION.PAYLOAD) return this.#readParts(at, bytes);
@@ -270,7 +302,7 @@ export class FrameReader {
 
   #readParts(at: number, bytes: number): number {
     if (bytes < PAYLOAD_SIZE) return FAULT.PARTS;
-    const critical = this.#view.getUint16(at + PAYLOAD.tag, true) & EXTENSION_CRITICAL;
+    const critical = this.#words[at >>> 2]! & EXTENSION_CRITICAL;
     const count = (bytes - PAYLOAD_SIZE) / PART_SIZE;
     if (critical === 0 || !Number.isInteger(count) || count === 0 || count > PARTS_MAX) {
       return FAULT.PARTS;

@@ -89,7 +89,11 @@ test("a frame comes back as it was written, its payload a view of the same memor
   assert.equal(reader.budgetUs, 9);
   assert.equal(reader.length, written.length);
   assert.deepEqual(reader.deadline, { clock: CLOCK.REALTIME, atNs: 2n ** 64n - 1n });
+  assert.equal(reader.deadlineClock, CLOCK.REALTIME);
+  assert.equal(reader.deadlineMs, 2 ** 64 / 1e6);
   assert.equal(reader.traceIdHex, "03".repeat(16));
+  assert.deepEqual([reader.traceWord(0), reader.traceWord(3)], [0x0303_0303, 0x0303_0303]);
+  assert.deepEqual([reader.traceWord(5), reader.traceFlags], [0x0404_0404, 1]);
   assert.deepEqual([...reader.trace!.spanId], Array(8).fill(4));
   assert.deepEqual([reader.part(0), reader.part(1)], parts);
   assert.equal(reader.partsBytes, 14);
@@ -110,6 +114,7 @@ test("a reader that moves on to another frame has nothing of the one before", ()
   assert.equal(reader.read(128, 128, LEVEL.STRUCTURE), FAULT.NONE);
   assert.equal(reader.trace, null);
   assert.equal(reader.traceIdHex, "");
+  assert.equal(reader.deadlineClock, 0);
   assert.equal(reader.payload.length, 0);
 });
 

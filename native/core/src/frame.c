@@ -5,10 +5,6 @@
 
 #include "internal.h"
 
-#define FLAGS_KNOWN                                                                     \
-    (ATOLL_FLAG_CHECKED | ATOLL_FLAG_END | ATOLL_FLAG_STDERR | ATOLL_FLAG_DETACHED | \
-     ATOLL_FLAG_ENCODING)
-
 /* Of the frame at `bytes`, whose header is `frame`. */
 static uint32_t frame_crc(const atoll_frame_t *frame, const uint8_t *bytes) {
     uint64_t rest = (uint64_t)frame->extension_words * 8u;
@@ -17,34 +13,23 @@ static uint32_t frame_crc(const atoll_frame_t *frame, const uint8_t *bytes) {
     return rest == 0 ? crc : atoll__crc32c(crc, bytes + ATOLL_FRAME_BYTES, (size_t)rest);
 }
 
-static bool kind_known(uint32_t kind) {
-    return (kind >= ATOLL_KIND_CALL && kind <= ATOLL_KIND_CONTROL) ||
-           (kind >= ATOLL_KIND_REPLY && kind <= ATOLL_KIND_CREDIT);
-}
-
 static atoll_fault_t header_fault(const atoll_frame_t *frame, size_t capacity) {
     if (frame->magic != ATOLL_FRAME_MAGIC) return ATOLL_FAULT_MAGIC;
     if (frame->version != ATOLL_FRAME_VERSION) return ATOLL_FAULT_VERSION;
-    if (!kind_known(frame->kind)) return ATOLL_FAULT_KIND;
-    if ((frame->flags & ~(uint32_t)FLAGS_KNOWN) != 0) return ATOLL_FAULT_FLAGS;
+    if (!atoll__kind_known(frame->kind)) return ATOLL_FAULT_KIND;
+    if ((frame->flags & ~(uint32_t)ATOLL__FLAGS_KNOWN) != 0) return ATOLL_FAULT_FLAGS;
     if ((frame->flags & ATOLL_FLAG_ENCODING) > ATOLL_FLAG_RKYV) return ATOLL_FAULT_ENCODING;
     if (atoll__frame_bytes(frame) > capacity) return ATOLL_FAULT_LENGTH;
     return ATOLL_FAULT_NONE;
 }
 
-atoll_fault_t atoll__frame_read(
+atoll_fault_t atoll__frame_judge(
     const uint8_t *bytes, size_t capacity, atoll_level_t level, atoll__message_t *message) {
-    if (capacity < ATOLL_FRAME_BYTES) return ATOLL_FAULT_SHORT;
-    /* From here on only the copy is looked at. */
-    atoll_frame_t *frame = &message->frame;
-    memcpy(frame, bytes, sizeof *frame);
+    const atoll_frame_t *frame = &message->frame;
     atoll_fault_t fault = header_fault(frame, capacity);
     if (fault != ATOLL_FAULT_NONE) return fault;
     bool checked = (frame->flags & ATOLL_FLAG_CHECKED) != 0 || level == ATOLL_LEVEL_FULL;
     if (checked && frame_crc(frame, bytes) != frame->crc32c) return ATOLL_FAULT_CHECKSUM;
-    message->known = 0;
-    message->parts_count = 0;
-    message->parts_bytes = 0;
     uint32_t extensions = (uint32_t)frame->extension_words * 8u;
     message->payload = bytes + sizeof *frame + extensions;
     if (extensions == 0 || level == ATOLL_LEVEL_HEADER) return ATOLL_FAULT_NONE;

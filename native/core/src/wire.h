@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "atoll.h"
 
@@ -40,11 +41,51 @@ static inline bool atoll__message_has(const atoll__message_t *message, uint32_t 
 
 /* ---- frame.c ---- */
 
-/* Reads the frame at the beginning of `bytes`, of which nobody but the caller depends on being
- * unwritten: see atoll__peer_t. `capacity` bytes are there; what lies behind the frame is not looked
- * at. After a fault the message is not to be used. */
-atoll_fault_t atoll__frame_read(
+/* Flags and encodings that a frame may have. */
+#define ATOLL__FLAGS_KNOWN                                                              \
+    (ATOLL_FLAG_CHECKED | ATOLL_FLAG_END | ATOLL_FLAG_STDERR | ATOLL_FLAG_DETACHED |    \
+     ATOLL_FLAG_ENCODING)
+#define ATOLL__KINDS_KNOWN                                                              \
+    (1u << ATOLL_KIND_CALL | 1u << ATOLL_KIND_HTTP | 1u << ATOLL_KIND_CONTROL |         \
+     1u << ATOLL_KIND_REPLY | 1u << ATOLL_KIND_HEAD | 1u << ATOLL_KIND_BODY |           \
+     1u << ATOLL_KIND_LOG | 1u << ATOLL_KIND_CREDIT)
+/* The first eight bytes of a frame that has nothing to it but its lengths: magic and version as they
+ * must be, no flag that is unknown or asks for a checksum, a known encoding, no extension. */
+#define ATOLL__PLAIN_FLAGS                                                              \
+    ((uint32_t)(ATOLL_FLAG_END | ATOLL_FLAG_STDERR | ATOLL_FLAG_DETACHED | ATOLL_FLAG_RKYV))
+#define ATOLL__PLAIN_MASK                                                               \
+    (0xFFFF000000FFFFFFu | (uint64_t)(0xFFFFu & ~ATOLL__PLAIN_FLAGS) << 32)
+#define ATOLL__PLAIN_WORD (ATOLL_FRAME_MAGIC | (uint64_t)ATOLL_FRAME_VERSION << 16)
+
+static inline bool atoll__kind_known(uint32_t kind) {
+    return kind < 32 && (ATOLL__KINDS_KNOWN >> kind & 1u) != 0;
+}
+
+/* The header is in the message already; finds out what is wrong, or special, about the rest. */
+atoll_fault_t atoll__frame_judge(
     const uint8_t *bytes, size_t capacity, atoll_level_t level, atoll__message_t *message);
+
+/* Reads the frame at the beginning of `bytes`, which must be read in place: see atoll__peer_t.
+ * `capacity` bytes are there; what lies behind the frame is not looked at. After a fault the message
+ * is not to be used. Inline, since most frames of most doors are plain ones. */
+static inline atoll_fault_t atoll__frame_read(
+    const uint8_t *bytes, size_t capacity, atoll_level_t level, atoll__message_t *message) {
+    if (capacity < ATOLL_FRAME_BYTES) return ATOLL_FAULT_SHORT;
+    /* Each byte of the header is loaded once, and only the copy is looked at. */
+    uint64_t words[ATOLL_FRAME_BYTES / 8];
+    memcpy(words, bytes, sizeof words);
+    memcpy(&message->frame, words, sizeof words);
+    message->payload = bytes + ATOLL_FRAME_BYTES;
+    message->known = 0;
+    message->parts_count = 0;
+    message->parts_bytes = 0;
+    bool plain = (words[0] & ATOLL__PLAIN_MASK) == ATOLL__PLAIN_WORD &&
+                 atoll__kind_known((uint32_t)(words[0] >> 24) & 0xFFu) &&
+                 (uint32_t)words[3] <= capacity - ATOLL_FRAME_BYTES;
+    if (plain && level != ATOLL_LEVEL_FULL) return ATOLL_FAULT_NONE;
+    return atoll__frame_judge(bytes, capacity, level, message);
+}
+
 /* The same as a peer's frame deserves. `copy` has room for copy_capacity bytes and is used for
  * ATOLL__PEER_SHARED only; the message then points into it. */
 atoll_fault_t atoll__frame_receive(
