@@ -9,14 +9,20 @@
 #define ATOLL_SYNC_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "prim.h"
 
 #ifdef ATOLL__MODEL
 memory_order model_order(const char *end, memory_order order);
+void model_use(const volatile void *address, bool writes);
 #define ATOLL__SYNC(name, order) model_order(#name " " #order, memory_order_##order)
+#define ATOLL__MODEL_USE(address, writes) model_use(address, writes)
 #else
 #define ATOLL__SYNC(name, order) memory_order_##order
+/* Tells the model that this memory is used as if by plain accesses: it must never be read and
+ * written at once, although each access by itself is atomic. */
+#define ATOLL__MODEL_USE(address, writes) ((void)0)
 #endif
 
 /* A place where another thread may come in between. The checking builds (make test-asan and
@@ -26,6 +32,16 @@ memory_order model_order(const char *end, memory_order order);
 #else
 #define ATOLL__WINDOW() ((void)0)
 #endif
+
+/* Leaves the core to others for a moment: some tens of cycles. */
+static inline void atoll__relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    /* The hint `yield` does nothing on most cores; a barrier for instructions takes its time. */
+    __asm__ volatile("isb");
+#endif
+}
 
 /* What two threads write at once lies in lines of its own. */
 #define ATOLL__LINE_BYTES 64
