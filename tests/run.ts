@@ -4,7 +4,8 @@
  * `--verbose` passes all output through.
  */
 import { spawn } from "node:child_process";
-import { dirname, join } from "node:path";
+import { existsSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs, stripVTControlCharacters } from "node:util";
@@ -34,6 +35,13 @@ async function main(): Promise<void> {
   }
   const total = { passed: 0, failed: 0 };
   for (const suite of suites) {
+    const missing = suite.needs?.find(({ program }) => !isOnPath(program));
+    if (missing) {
+      console.log(
+        `left out ${suite.name}: ${missing.program} is missing (Debian: ${missing.package})`,
+      );
+      continue;
+    }
     process.stdout.write(`${suite.name} …\n`);
     const result = await run(suite, values.verbose);
     total.passed += result.passed;
@@ -42,6 +50,11 @@ async function main(): Promise<void> {
   }
   console.log(`${total.passed} passed, ${total.failed} failed`);
   process.exit(total.failed === 0 ? 0 : 1);
+}
+
+function isOnPath(program: string): boolean {
+  const folders = (process.env.PATH ?? "").split(delimiter);
+  return folders.some((folder) => folder !== "" && existsSync(join(folder, program)));
 }
 
 function run(suite: Suite, verbose: boolean): Promise<Result> {

@@ -17,19 +17,19 @@ void atoll__queue_push(atoll__queue_t *queue, atoll__node_t *node) {
     ATOLL__WINDOW();
     /* SYNC POINT: event-link. Sequentially consistent, before the load of `armed` in
      * wake-if-armed; paired with the load in atoll__queue_pop after arm-wake. */
-    atomic_store_explicit(&before->next, node, memory_order_seq_cst);
+    atomic_store_explicit(&before->next, node, ATOLL__SYNC(event_link, seq_cst));
 }
 
 /* One consumer. NULL: empty, or a producer is between its two steps; it then wakes the client. */
 atoll__node_t *atoll__queue_pop(atoll__queue_t *queue) {
     atoll__node_t *tail = queue->tail;
     /* SYNC POINT: event-link, the consumer's end. */
-    atoll__node_t *next = atomic_load_explicit(&tail->next, memory_order_seq_cst);
+    atoll__node_t *next = atomic_load_explicit(&tail->next, ATOLL__SYNC(event_link, seq_cst));
     if (tail == &queue->stub) {
         if (next == NULL) return NULL;
         queue->tail = next;
         tail = next;
-        next = atomic_load_explicit(&tail->next, memory_order_seq_cst);
+        next = atomic_load_explicit(&tail->next, ATOLL__SYNC(event_link, seq_cst));
     }
     if (next != NULL) {
         queue->tail = next;
@@ -38,7 +38,7 @@ atoll__node_t *atoll__queue_pop(atoll__queue_t *queue) {
     if (tail != atomic_load_explicit(&queue->head, memory_order_acquire)) return NULL;
     /* The last node can leave only when something follows it. */
     atoll__queue_push(queue, &queue->stub);
-    next = atomic_load_explicit(&tail->next, memory_order_seq_cst);
+    next = atomic_load_explicit(&tail->next, ATOLL__SYNC(event_link, seq_cst));
     if (next == NULL) return NULL;
     queue->tail = next;
     return tail;
@@ -47,7 +47,7 @@ atoll__node_t *atoll__queue_pop(atoll__queue_t *queue) {
 static void wake_if_armed(atoll__client_t *client) {
     /* SYNC POINT: wake-if-armed. The event was linked before; paired with arm-wake: either this
      * load sees the arming, or the reaper's second look sees the event. */
-    if (atomic_load_explicit(&client->armed, memory_order_seq_cst) == 0) return;
+    if (atomic_load_explicit(&client->armed, ATOLL__SYNC(arm_wake, seq_cst)) == 0) return;
     if (atomic_exchange_explicit(&client->armed, 0, memory_order_seq_cst) == 0) return;
     atoll__client_wake(client);
 }
@@ -126,7 +126,7 @@ uint32_t atoll__event_reap(atoll__client_t *client) {
             ATOLL__WINDOW();
             /* SYNC POINT: arm-wake. Sequentially consistent, before the second look; paired with
              * wake-if-armed. */
-            atomic_store_explicit(&client->armed, 1, memory_order_seq_cst);
+            atomic_store_explicit(&client->armed, 1, ATOLL__SYNC(arm_wake, seq_cst));
             node = atoll__queue_pop(&client->queue);
             if (node == NULL) break;
             /* Not asleep after all. If a producer was faster, one wake is for nothing. */

@@ -28,6 +28,11 @@
 
 #include "sync.h"
 
+/* Fast attempts of a reader before it announces itself. */
+#ifndef ATOLL__PUBLICATION_ATTEMPTS
+#define ATOLL__PUBLICATION_ATTEMPTS 2u
+#endif
+
 typedef struct atoll__publication {
     /* version:32 | buffer:16 | readers announced at it:16 */
     _Atomic uint64_t current;
@@ -53,7 +58,7 @@ static inline _Atomic uint64_t *atoll__publication_buffer(
 /* Readers at once, at most buffers->count - 2. */
 static inline void atoll__publication_read(
     atoll__publication_t *cell, const atoll__publication_buffers_t *buffers, uint64_t *value) {
-    for (uint32_t attempt = 0; attempt < 2; attempt++) {
+    for (uint32_t attempt = 0; attempt < ATOLL__PUBLICATION_ATTEMPTS; attempt++) {
         /* SYNC POINT: publication; the words were written before. */
         uint64_t current =
             atomic_load_explicit(&cell->current, ATOLL__SYNC(publication, acquire));
@@ -72,6 +77,7 @@ static inline void atoll__publication_read(
         atomic_fetch_add_explicit(&cell->current, 1, ATOLL__SYNC(publication, acquire));
     _Atomic uint64_t *buffer = atoll__publication_buffer(buffers, current);
     ATOLL__WINDOW();
+    ATOLL__MODEL_USE(buffer, false);
     for (uint32_t i = 0; i < buffers->size; i++)
         value[i] = atomic_load_explicit(&buffer[ATOLL__VALUE + i], memory_order_relaxed);
     /* SYNC POINT: publication-left; the words were read. Paired with is_free. */
@@ -100,6 +106,7 @@ static inline void atoll__publication_write(
     assert(next < buffers->count);
     _Atomic uint64_t *buffer = atoll__publication_buffer(buffers, next << 16);
     uint64_t version = ((current >> 32) + 1u) & UINT32_MAX;
+    ATOLL__MODEL_USE(buffer, true);
     atomic_store_explicit(&buffer[ATOLL__STAMP], UINT64_MAX, memory_order_relaxed);
     for (uint32_t i = 0; i < buffers->size; i++)
         /* SYNC POINT: publication-reuse; the stamp went before. */

@@ -1,0 +1,31 @@
+/* Weak memory, as checker.c drives it.
+ *
+ * Owns: the names between the two. */
+#ifndef ATOLL_MODEL_MEMORY_H
+#define ATOLL_MODEL_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What a thread is about to do. */
+typedef struct access {
+    const void *address;
+    bool writes;
+} access_t;
+
+/* Two steps whose order matters. */
+bool memory_depends(const access_t *a, const access_t *b);
+void memory_reset(void);
+void memory_fork(void);
+void memory_join(void);
+/* Prints what the last execution did. */
+void memory_trace(void);
+
+/* checker.c: lets other threads run before this access. */
+void checker_step(access_t access);
+/* checker.c: one of so many ways. */
+uint32_t checker_choose(uint32_t options);
+uint32_t checker_thread(void);
+bool checker_on_stack(const void *address);
+
+#endif
