@@ -47,9 +47,11 @@ uint8_t *atoll__slot_bytes(uint32_t slot) {
     (void)slot;
     return NULL;
 }
-void atoll__frame_write(uint8_t *to, const atoll_frame_t *frame, const uint8_t *payload) {
+void atoll__frame_write(
+    uint8_t *to, const atoll_frame_t *frame, const uint8_t *extensions, const uint8_t *payload) {
     (void)to;
     (void)frame;
+    (void)extensions;
     (void)payload;
 }
 
