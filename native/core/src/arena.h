@@ -71,9 +71,9 @@ static inline void atoll__unit_mark(uint32_t unit, uint32_t kind) {
  * A word is changed by the one who holds the slot, and by nobody else:
  *   FREE     the thread whose magazine the slot left
  *   CLIENT   the client's thread; atoll__client_enter lets one in at a time
- *   LIBRARY  submit until the call is visible, then whoever moved the call to ENDED or DONE, or
- *            emptied the chunk's place in in_held, or popped the event: each is one exchange that
- *            one thread wins
+ *   LIBRARY  who took it so, until others know of it; submit until the call is visible, then whoever
+ *            moved the call to ENDED or DONE, or let go of it last, or emptied the chunk's place in
+ *            in_held, or popped the event: each is one exchange that one thread wins
  *   AREA     the one who opens the client, before it is visible
  * and of a dead client by the reclaimer, when nobody is inside and no call is left. So a change
  * needs no exchange: a load, a comparison that refuses whatever does not fit (double, forged,

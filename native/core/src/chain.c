@@ -108,7 +108,7 @@ static uint32_t parts_write(
     uint32_t client, uint8_t *extension, const uint8_t *bytes, uint32_t length, uint32_t *slots) {
     uint32_t count = 0;
     for (uint32_t done = 0; done < length; count++) {
-        uint32_t slot = atoll__slot_take(client, ATOLL__UNIT_BYTES, ATOLL__HOLD_CLIENT);
+        uint32_t slot = atoll__slot_take(client, ATOLL__UNIT_BYTES, ATOLL__HOLD_LIBRARY);
         if (slot == 0) break;
         slots[count] = slot;
         uint32_t left = length - done;
@@ -139,7 +139,7 @@ uint32_t atoll__chain_write(
     uint32_t written = parts_write(client, extension, bytes, length, slots);
     if (written < count) {
         for (uint32_t i = 0; i < written; i++)
-            (void)atoll__slot_free(client, slots[i], ATOLL__HOLD_CLIENT);
+            (void)atoll__slot_free(client, slots[i], ATOLL__HOLD_LIBRARY);
         if (own != slot) (void)atoll__slot_free(client, own, ATOLL__HOLD_LIBRARY);
         return 0;
     }
@@ -153,5 +153,9 @@ uint32_t atoll__chain_write(
     header.extension_words = (uint16_t)(between / 8u);
     header.payload_length = 0;
     atoll__frame_write(atoll__slot_bytes(own), &header, extension, NULL);
+    /* The client's from here on: nobody writes them any more. Before, a client that guessed their
+     * numbers could have given them back under this thread. */
+    for (uint32_t i = 0; i < count; i++)
+        (void)atoll__slot_move(client, slots[i], ATOLL__HOLD_LIBRARY, ATOLL__HOLD_CLIENT);
     return own;
 }

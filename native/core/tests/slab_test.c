@@ -271,6 +271,42 @@ TEST(extent_pages, "extents: large ones give their pages back, what is used agai
     peer_close(&peer);
 }
 
+/* ---- who holds what ---- */
+
+static _Atomic uint32_t guess_over;
+static _Atomic uint32_t guessed;
+
+/* A client that tries the number of every unit. */
+static void *guess_main(void *argument) {
+    uint32_t client = *(uint32_t *)argument;
+    while (atomic_load(&guess_over) == 0)
+        for (uint32_t unit = 1; unit < atoll__arena.units; unit++)
+            if (atoll_slot_give(client, unit * ATOLL__CELLS_PER_UNIT) == ATOLL_OK)
+                atomic_fetch_add(&guessed, 1);
+    return NULL;
+}
+
+TEST(hold_guessed, "A30: the slots of a reply that is being written cannot be given back by guessing") {
+    peer_t peer = peer_open();
+    uint32_t units = whole_units(peer.client);
+    /* Two units are left where the reply needs three: it fails behind the second. */
+    take_many(peer.client, 65536, units - 2);
+    static uint8_t bytes[3 * 65536];
+    const atoll_frame_t frame = {.kind = ATOLL_KIND_REPLY};
+    pthread_t thread;
+    atomic_store(&guess_over, 0);
+    atomic_store(&guessed, 0);
+    CHECK(pthread_create(&thread, NULL, guess_main, &peer.client) == 0);
+    for (uint32_t i = 0; i < 2000; i++)
+        CHECK_EQUAL(atoll__chain_write(peer.client, many[0], &frame, bytes, sizeof bytes), 0);
+    atomic_store(&guess_over, 1);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK_EQUAL(atomic_load(&guessed), 0);
+    give_many(peer.client, units - 2);
+    CHECK_EQUAL(whole_units(peer.client), units);
+    peer_close(&peer);
+}
+
 /* ---- poison ---- */
 
 #ifdef ATOLL__POISON
