@@ -51,15 +51,19 @@ static inline void atoll__counters_leave(atoll__counters_t *counters, uint32_t s
 }
 
 /* For the owner of the shard. */
+static inline void atoll__shard_add(atoll__shard_t *shard, uint32_t count, uint64_t more) {
+    uint64_t value = atomic_load_explicit(&shard->counts[count], memory_order_relaxed);
+    atomic_store_explicit(&shard->counts[count], value + more, memory_order_relaxed);
+}
+
+/* For the owner of the shard of that number, or anybody if it is 0. */
 static inline void atoll__counters_add(
     atoll__counters_t *counters, uint32_t shard, uint32_t count, uint64_t more) {
-    _Atomic uint64_t *own = &counters->shards[shard].counts[count];
-    if (shard == 0) {
-        atomic_fetch_add_explicit(own, more, memory_order_relaxed);
-        return;
-    }
-    uint64_t value = atomic_load_explicit(own, memory_order_relaxed);
-    atomic_store_explicit(own, value + more, memory_order_relaxed);
+    if (shard != 0)
+        atoll__shard_add(&counters->shards[shard], count, more);
+    else
+        atomic_fetch_add_explicit(
+            &counters->shards[0].counts[count], more, memory_order_relaxed);
 }
 
 /* All that was counted before; what is being counted meanwhile may be missing. */

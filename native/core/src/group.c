@@ -7,6 +7,8 @@
  *
  * Limits change while calls come in. They are published as one value, so that a call is judged by
  * one setting and not by a mixture of two; under the group's lock the last setting counts. */
+#include <string.h>
+
 #include "internal.h"
 
 typedef struct group {
@@ -22,8 +24,7 @@ typedef struct group {
     atoll__call_t *last;  /* lock */
 } group_t;
 
-/* concurrency_max and queue_max; budget_us. */
-#define LIMITS_WORDS 2u
+#define LIMITS_WORDS (sizeof(atoll__limits_t) / sizeof(uint64_t))
 /* Limits are read by threads that are inside a client, so no more at once than there are clients. */
 #define LIMITS_BUFFERS (ATOLL__CLIENTS_MAX + 2u)
 
@@ -89,8 +90,8 @@ static void set_limits(group_t *group, const atoll_group_limits_t *limits) {
         .queue_max = limits->queue_max,
         .budget_us = budget_us == 0 ? UINT32_MAX : budget_us,
     };
-    const uint64_t value[LIMITS_WORDS] = {
-        (uint64_t)limits->queue_max << 32 | limits->concurrency_max, group->limits.budget_us};
+    uint64_t value[LIMITS_WORDS];
+    memcpy(value, &group->limits, sizeof value);
     atoll__publication_buffers_t buffers = buffers_of(group);
     atoll__publication_write(&group->limits_now, &buffers, value);
 }
@@ -102,9 +103,7 @@ bool atoll__group_limits(uint32_t number, atoll__limits_t *limits) {
     uint64_t value[LIMITS_WORDS];
     atoll__publication_buffers_t buffers = buffers_of(group);
     atoll__publication_read(&group->limits_now, &buffers, value);
-    limits->concurrency_max = (uint32_t)value[0];
-    limits->queue_max = (uint32_t)(value[0] >> 32);
-    limits->budget_us = (uint32_t)value[1];
+    memcpy(limits, value, sizeof value);
     return is_life(atomic_load_explicit(&group->word, memory_order_relaxed), number);
 }
 

@@ -204,10 +204,11 @@ bool atoll__router_find(uint32_t target, atoll__route_t *route);
 void atoll__router_clear(void);
 uint32_t atoll__router_count(void);
 
+/* As they are published: two words. */
 typedef struct atoll__limits {
     uint32_t concurrency_max;
     uint32_t queue_max;
-    uint32_t budget_us; /* of a call at most, UINT32_MAX: as long as its frame says */
+    uint64_t budget_us; /* of a call at most, UINT32_MAX: as long as its frame says */
 } atoll__limits_t;
 
 atoll_status_t atoll__groups_open(void);
@@ -403,7 +404,6 @@ typedef enum atoll__count {
 
 _Static_assert(ATOLL__COUNT_LOGS_LOST < ATOLL__SHARD_COUNTS, "a shard is one line");
 
-void atoll__count_add(atoll__count_t count, uint64_t more);
 uint64_t atoll__count_sum(atoll__count_t count);
 
 /* ---- mailbox.c ---------------------------------------------------------------------------- */
@@ -452,7 +452,7 @@ typedef struct atoll__thread {
     struct atoll__reader *reader;   /* epoch.c: NULL before the first pin */
     struct atoll__hazard *hazards;  /* hazard.c: records that are not in use */
     struct atoll__retired *retired; /* hazard.c: not scanned yet */
-    uint32_t shard;    /* counter.c */
+    atoll__shard_t *shard;          /* counter.c; NULL: there were none left */
     const char *fixed; /* set: the message, else buffer */
     char buffer[512];
 } atoll__thread_t;
@@ -469,6 +469,16 @@ static inline atoll__thread_t *atoll__thread(void) {
 /* For thread.c: a thread's shard of the counters. */
 void atoll__count_join(atoll__thread_t *thread);
 void atoll__count_leave(const atoll__thread_t *thread);
+/* For a thread that has no state or no shard yet. */
+void atoll__count_add_first(atoll__count_t count, uint64_t more);
+
+static inline void atoll__count_add(atoll__count_t count, uint64_t more) {
+    const atoll__thread_t *thread = atoll__thread_state;
+    if (thread != NULL && thread->shard != NULL)
+        atoll__shard_add(thread->shard, (uint32_t)count, more);
+    else
+        atoll__count_add_first(count, more);
+}
 
 /* Keeps a message for atoll_error_text and returns the status. */
 atoll_status_t atoll__fail(atoll_status_t status, const char *fixed);

@@ -298,7 +298,7 @@ atoll_status_t atoll__plugin_find(
         return atoll__fail(ATOLL_NOT_FOUND, "Cannot find plugin: it is being unloaded");
     info->concurrency_max = limits.concurrency_max;
     info->queue_max = limits.queue_max;
-    info->budget_default_us = limits.budget_us == UINT32_MAX ? 0 : limits.budget_us;
+    info->budget_default_us = limits.budget_us == UINT32_MAX ? 0 : (uint32_t)limits.budget_us;
     return ATOLL_OK;
 }
 

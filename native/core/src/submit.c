@@ -9,7 +9,7 @@
 
 /* What a frame that is to be submitted must be, beside valid. */
 static atoll_status_t request_read(
-    uint32_t slot, atoll__message_t *message, atoll__route_t *route) {
+    uint32_t slot, atoll__message_t *message, atoll__route_t *route, atoll__engine_t **engine) {
     atoll_fault_t fault = atoll__frame_receive(
         ATOLL__PEER_SELF, atoll__slot_bytes(slot), atoll__slot_capacity(slot), NULL, 0, message);
     if (fault != ATOLL_FAULT_NONE) return atoll__frame_refuse(fault, &message->frame);
@@ -18,16 +18,16 @@ static atoll_status_t request_read(
         return atoll__fail(ATOLL_INVALID_FRAME, "Cannot submit: the frame is not a request");
     if (frame->kind == ATOLL_KIND_CONTROL) {
         *route = (atoll__route_t){.engine = frame->target};
-        if (atoll__engine_at(frame->target) == NULL)
-            return ATOLL_NOT_FOUND;
-        return ATOLL_OK;
+        *engine = atoll__engine_at(frame->target);
+        return *engine != NULL ? ATOLL_OK : ATOLL_NOT_FOUND;
     }
     atoll__pin_t pin = atoll__epoch_pin();
     if (pin.reader == NULL) return atoll__fail(ATOLL_NO_MEMORY, "Cannot submit: out of memory");
     bool found = atoll__router_find(frame->target, route);
     atoll__epoch_unpin(pin);
     /* An engine may add targets before it is attached. */
-    return found && atoll__engine_at(route->engine) != NULL ? ATOLL_OK : ATOLL_NOT_FOUND;
+    *engine = found ? atoll__engine_at(route->engine) : NULL;
+    return *engine != NULL ? ATOLL_OK : ATOLL_NOT_FOUND;
 }
 
 /* The extension's time on CLOCK_MONOTONIC. */
@@ -63,21 +63,21 @@ static atoll_status_t call_extend(atoll__call_t *call, const atoll__message_t *m
 
 static void call_fill(
     atoll__call_t *call, atoll__client_t *client, uint32_t slot, const atoll__message_t *message,
-    const atoll__route_t *route, uint32_t budget_us) {
+    const atoll__route_t *route, atoll__engine_t *engine, uint64_t budget_us) {
     const atoll_frame_t *frame = &message->frame;
     call->client = client;
     call->client_number = atomic_load_explicit(&client->number, memory_order_relaxed);
     call->slot = slot;
     call->group = route->group;
     call->frame_flags = frame->flags;
-    call->engine = atoll__engine_at(route->engine);
+    call->engine = engine;
     call->started_ns = atoll__prim_now_ns();
     bool detached = (frame->flags & ATOLL_FLAG_DETACHED) != 0 ||
                     frame->kind == ATOLL_KIND_CONTROL ||
                     frame->payload_length > ATOLL__INLINE_PAYLOAD_MAX;
     call->request = (atoll_request_t){
         .payload = message->payload,
-        .deadline_ns = call->started_ns + (uint64_t)budget_us * 1000u,
+        .deadline_ns = call->started_ns + budget_us * 1000u,
         .request_id = frame->request_id,
         .payload_length = frame->payload_length,
         .handle = route->handle,
@@ -125,7 +125,8 @@ atoll_status_t atoll__call_submit(atoll__client_t *client, uint32_t slot) {
         return atoll__fail(ATOLL_INVALID_FRAME, "Cannot submit: not a slot of this client");
     atoll__message_t message;
     atoll__route_t route;
-    atoll_status_t status = request_read(slot, &message, &route);
+    atoll__engine_t *engine = NULL;
+    atoll_status_t status = request_read(slot, &message, &route, &engine);
     if (status != ATOLL_OK) return call_refuse(client, slot, NULL, status);
     atoll__call_t *call = atoll__call_new();
     if (call == NULL) return call_refuse(client, slot, NULL, ATOLL_OVERLOADED);
@@ -136,7 +137,8 @@ atoll_status_t atoll__call_submit(atoll__client_t *client, uint32_t slot) {
     if (frame->kind != ATOLL_KIND_CONTROL) (void)atoll__group_limits(route.group, &limits);
     bool asks_less = frame->budget_us != 0 && frame->budget_us < limits.budget_us;
     call_fill(
-        call, client, slot, &message, &route, asks_less ? frame->budget_us : limits.budget_us);
+        call, client, slot, &message, &route, engine,
+        asks_less ? frame->budget_us : limits.budget_us);
     if (message.known != 0) status = call_extend(call, &message);
     atoll__call_publish(call);
     if (status != ATOLL_OK) return call_refuse(client, slot, call, status);

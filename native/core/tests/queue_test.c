@@ -160,7 +160,7 @@ TEST(limits_whole, "a group's limits are read as they were set, never a mixture 
     CHECK(pthread_create(&thread, NULL, limits_writer, &test) == 0);
     while (atomic_load(&test.over) == 0) {
         atoll__limits_t limits;
-        atoll__group_limits(test.group, &limits);
+        CHECK(atoll__group_limits(test.group, &limits));
         CHECK_EQUAL(limits.queue_max, limits.concurrency_max + 1);
         CHECK_EQUAL(limits.budget_us, limits.concurrency_max + 2);
     }

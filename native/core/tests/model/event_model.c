@@ -23,7 +23,8 @@ void atoll__call_retain(atoll__call_t *call) {
 void atoll__call_release(atoll__call_t *call) {
     (void)call;
 }
-void atoll__count_add(atoll__count_t count, uint64_t more) {
+_Thread_local atoll__thread_t *atoll__thread_state;
+void atoll__count_add_first(atoll__count_t count, uint64_t more) {
     (void)count;
     (void)more;
 }
