@@ -4,6 +4,7 @@
  * Owns: finding a function's target by its name, the three forms of a call, reading its reply. Must
  * not know how components are loaded nor how long instances live.
  */
+import { needsPacking, pack } from "../src/wire/packed.ts";
 import { STATUS } from "./abi.gen.ts";
 import type { NativeClient, SubmitOptions } from "./client.ts";
 import { errorFromReply, NativeError } from "./errors.ts";
@@ -104,7 +105,9 @@ export abstract class Callable {
 
   /**
    * Calls an exported function by its WIT name, or `INTERFACE#NAME` where two have the same, with
-   * its named parameters. The value is the mapping of WIT to JSON that the README describes.
+   * its named parameters. The value is the mapping of WIT to JSON that the README describes. A
+   * `list<u8>` may be given as a Uint8Array, a 64-bit integer as a bigint; such arguments cross as
+   * MessagePack.
    * @throws GuestError the function returned an error; NativeError invalid_argument, limit, trap,
    * deadline, cancelled, overloaded, closed, not_found
    */
@@ -113,9 +116,13 @@ export abstract class Callable {
     args: Readonly<Record<string, unknown>> = {},
     options: ComponentCallOptions = {},
   ): Promise<unknown> {
-    const json = JSON.stringify(args);
-    const reply = await this.#client.callJson(this.target(name), json, this.#options(options));
-    return value(reply);
+    const target = this.target(name);
+    const submit = this.#options(options);
+    return value(
+      await (needsPacking(args)
+        ? this.#client.callPacked(target, pack(args), submit)
+        : this.#client.callJson(target, JSON.stringify(args), submit)),
+    );
   }
 
   /**

@@ -173,7 +173,21 @@ export class NativeClient implements ChunkSender {
    * The result is as raw when it is one of the two, else JSON.
    */
   callBytes(target: number, bytes: Uint8Array, options = NO_OPTIONS): Reply | Promise<Reply> {
-    const flags = options.detached ? FLAG.DETACHED : 0;
+    return this.#sendBytes(0, target, bytes, options);
+  }
+
+  /** Calls a target with a MessagePack map of named parameters; otherwise as callJson. */
+  callPacked(target: number, packed: Uint8Array, options = NO_OPTIONS): Reply | Promise<Reply> {
+    return this.#sendBytes(FLAG.MSGPACK, target, packed, options);
+  }
+
+  #sendBytes(
+    encoding: number,
+    target: number,
+    bytes: Uint8Array,
+    options: SubmitOptions,
+  ): Reply | Promise<Reply> {
+    const flags = options.detached ? encoding | FLAG.DETACHED : encoding;
     const before = options.trace ? options.trace.length : 0;
     const slot = this.#slotFor(before + bytes.length, options);
     if (slot === null) return this.#sendSpread(KIND.CALL, flags, target, bytes, options);

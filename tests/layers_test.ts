@@ -34,6 +34,7 @@ const LAYERS: readonly string[] = [
   "src/wire/extensions.ts",
   "src/wire/frame.ts",
   "src/wire/crc32c.ts",
+  "src/wire/packed.ts",
   "native",
 ];
 

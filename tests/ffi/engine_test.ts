@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
@@ -29,6 +30,30 @@ test("a component is loaded and called, by values, JSON text and bytes", async (
     assert.deepEqual(await text.callBytes("reverse", large), large.toReversed());
     await text.unload();
     await assert.rejects(text.call("analyse", { input: "x" }), { name: "NativeError" });
+  });
+});
+
+test("bytes and big integers among the arguments cross as they are", async () => {
+  await withEngine(async (engine) => {
+    const echo = await engine.load(await fixtureBytes("echo"), { id: "echo" });
+    const bytes = new Uint8Array(100_000).map((_, i) => i * 7);
+    const base64 = (data: Uint8Array) => Buffer.from(data).toString("base64");
+    assert.equal(await echo.call("of-bytes", { value: bytes }), base64(bytes));
+    assert.equal(await echo.call("of-u64", { value: 2n ** 64n - 1n }), "18446744073709551615");
+    const pairs = [["a", bytes.subarray(0, 3)], ["ü", new Uint8Array(0)]];
+    assert.deepEqual(await echo.call("of-pairs", { value: pairs }), [["a", "AAcO"], ["ü", ""]]);
+    assert.deepEqual(
+      await echo.call("to-result-bytes", { fail: false, data: bytes }),
+      base64(bytes),
+    );
+    const instance = await echo.instantiate();
+    assert.equal(await instance.call("of-s64", { value: -(2n ** 63n) }), "-9223372036854775808");
+    await assert.rejects(echo.call("of-string", { value: bytes }), (error: unknown) => {
+      assert.ok(error instanceof NativeError);
+      assert.equal(error.data.path, "arguments.value");
+      assert.match(error.message, /expected string, got bytes/);
+      return true;
+    });
   });
 });
 

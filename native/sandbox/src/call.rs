@@ -11,7 +11,8 @@ use wasmtime::component::{
 use wasmtime::{Error, Store};
 
 use crate::abi::{
-    ATOLL_FLAG_ENCODING, ATOLL_FLAG_JSON, ATOLL_OK, ATOLL_PANIC, ATOLL_TOOL_ERROR, AtollRequest,
+    ATOLL_FLAG_ENCODING, ATOLL_FLAG_JSON, ATOLL_FLAG_MSGPACK, ATOLL_OK, ATOLL_PANIC,
+    ATOLL_TOOL_ERROR, AtollRequest,
 };
 use crate::component::{Export, ExportKind, Fast, Function, Returns};
 use crate::error::Outcome;
@@ -93,25 +94,43 @@ pub async fn run(job: Job) -> Outcome {
             return Outcome::unsupported("a wasi:http handler takes HTTP frames");
         }
     };
-    let raw = match job.flags & u32::from(ATOLL_FLAG_ENCODING) {
-        0 => true,
-        json if json == u32::from(ATOLL_FLAG_JSON) => false,
-        _ => return Outcome::unsupported("payloads are raw or JSON"),
+    let Some(encoding) = Encoding::of(job.flags) else {
+        return Outcome::unsupported("arguments are raw, JSON or MessagePack");
     };
     let mut loan = None;
     let done = match function.fast {
-        Fast::No => dynamic(&job, &mut loan, function, raw).await,
-        Fast::Text(returns) => text(&job, &mut loan, function, raw, returns).await,
-        Fast::Bytes(returns) => bytes(&job, &mut loan, function, raw, returns).await,
+        Fast::No => dynamic(&job, &mut loan, function, encoding).await,
+        Fast::Text(returns) => text(&job, &mut loan, function, encoding, returns).await,
+        Fast::Bytes(returns) => bytes(&job, &mut loan, function, encoding, returns).await,
     };
     let outcome = match done {
-        Ok(answer) => answer.into_outcome(raw, &job.limits, job.out),
+        Ok(answer) => answer.into_outcome(encoding == Encoding::Raw, &job.limits, job.out),
         Err(failure) => failure.into_outcome(&job.limits),
     };
     if let Some(loan) = loan {
         loan.settle(&outcome);
     }
     outcome
+}
+
+/// How arguments are encoded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Raw,
+    Json,
+    Packed,
+}
+
+impl Encoding {
+    /// As a frame's flags say; `None`: one that arguments do not have.
+    fn of(flags: u32) -> Option<Encoding> {
+        match u16::try_from(flags & u32::from(ATOLL_FLAG_ENCODING)) {
+            Ok(0) => Some(Encoding::Raw),
+            Ok(ATOLL_FLAG_JSON) => Some(Encoding::Json),
+            Ok(ATOLL_FLAG_MSGPACK) => Some(Encoding::Packed),
+            _ => None,
+        }
+    }
 }
 
 /// What the guest answered.
@@ -221,20 +240,31 @@ impl Answer {
     }
 }
 
+/// The bytes of the only argument.
+fn single<'a>(
+    job: &'a Job,
+    function: &Function,
+    encoding: Encoding,
+    scratch: &'a mut Vec<u8>,
+) -> Result<&'a [u8], Failure> {
+    let payload = job.payload.as_slice()?;
+    let signature = &function.signature;
+    Ok(match encoding {
+        Encoding::Raw => payload,
+        Encoding::Json => signature.parse_single(payload, scratch)?,
+        Encoding::Packed => signature.parse_packed_single(payload, scratch)?,
+    })
+}
+
 async fn text(
     job: &Job,
     loan: &mut Option<Loan>,
     function: &Function,
-    raw: bool,
+    encoding: Encoding,
     returns: Returns,
 ) -> Result<Answer, Failure> {
     let mut scratch = Vec::new();
-    let payload = job.payload.as_slice()?;
-    let argument = if raw {
-        payload
-    } else {
-        function.signature.parse_single(payload, &mut scratch)?
-    };
+    let argument = single(job, function, encoding, &mut scratch)?;
     let argument = function.signature.parse_text(argument)?;
     typed(job, loan, function, argument, returns).await
 }
@@ -243,16 +273,11 @@ async fn bytes(
     job: &Job,
     loan: &mut Option<Loan>,
     function: &Function,
-    raw: bool,
+    encoding: Encoding,
     returns: Returns,
 ) -> Result<Answer, Failure> {
     let mut scratch = Vec::new();
-    let payload = job.payload.as_slice()?;
-    let argument = if raw {
-        payload
-    } else {
-        function.signature.parse_single(payload, &mut scratch)?
-    };
+    let argument = single(job, function, encoding, &mut scratch)?;
     typed(job, loan, function, argument, returns).await
 }
 
@@ -325,15 +350,16 @@ async fn dynamic(
     job: &Job,
     loan: &mut Option<Loan>,
     function: &Function,
-    raw: bool,
+    encoding: Encoding,
 ) -> Result<Answer, Failure> {
     let payload = job.payload.as_slice()?;
     let signature = &function.signature;
-    let params = match (raw, payload) {
-        (true, payload) => signature.parse_raw(payload)?,
+    let params = match (encoding, payload) {
+        (Encoding::Raw, payload) => signature.parse_raw(payload)?,
         // A function without parameters may be called with nothing at all.
-        (false, b"") => signature.parse_arguments(b"{}")?,
-        (false, payload) => signature.parse_arguments(payload)?,
+        (_, b"") => signature.parse_arguments(b"{}")?,
+        (Encoding::Json, payload) => signature.parse_arguments(payload)?,
+        (Encoding::Packed, payload) => signature.parse_packed(payload)?,
     };
     let mut fresh;
     let Alive { store, instance } = match &job.kept {
@@ -352,7 +378,7 @@ async fn dynamic(
 
     let limit = output_max(&job.limits);
     let mut bytes = Vec::new();
-    if raw && signature.write_raw(results, &mut bytes, limit)? {
+    if encoding == Encoding::Raw && signature.write_raw(results, &mut bytes, limit)? {
         return Ok(Answer::Written(Outcome {
             status: ATOLL_OK,
             flags: 0,

@@ -1,14 +1,19 @@
 //! CONTROL requests: load, describe, unload, instantiate, drop_instance, limits, stats.
 //!
-//! Owns: their JSON. It must not know how any of it is done.
+//! Owns: what they are in JSON and MessagePack; the archives of peers in Rust are in `peer`. It must
+//! not know how any of it is done.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::abi::{ATOLL_FLAG_JSON, ATOLL_INVALID_ARGUMENT, ATOLL_NOT_FOUND, ATOLL_OK};
+use crate::abi::{
+    ATOLL_FLAG_ENCODING, ATOLL_FLAG_JSON, ATOLL_FLAG_MSGPACK, ATOLL_FLAG_RKYV,
+    ATOLL_INVALID_ARGUMENT, ATOLL_NOT_FOUND, ATOLL_OK,
+};
 use crate::call::Payload;
 use crate::component::{self, Source};
 use crate::engine::Engine;
@@ -16,13 +21,15 @@ use crate::error::Outcome;
 use crate::host::{Blob, CallRef};
 use crate::kept;
 use crate::limits::Limits;
+use crate::peer::{self, ArchivedRequest};
 use crate::task::{CallFuture, Guard, Running, forget_panic};
 
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
-enum Request {
+enum Request<'a> {
     Load {
-        id: String,
+        #[serde(borrow)]
+        id: Cow<'a, str>,
         blob: u32,
         #[serde(default)]
         limits: Limits,
@@ -65,15 +72,15 @@ impl From<CallFuture> for Work {
 
 /// Answers a request. What must hold at once is done before this returns: an unloaded component
 /// takes no call that is started after it. Long work is done on a thread for blocking work.
-pub fn run(engine: &Arc<Engine>, call: CallRef, payload: Payload) -> Work {
-    let request = match payload.as_slice().and_then(read) {
+pub fn run(engine: &Arc<Engine>, call: CallRef, payload: Payload, flags: u32) -> Work {
+    let request = match payload.as_slice().and_then(|bytes| read(bytes, flags)) {
         Ok(request) => request,
         Err(outcome) => return ready(Err(outcome)).into(),
     };
     let future = match request {
         Request::Instantiate { component } => return instantiate(engine, call, component),
         Request::DropInstance { instance } => drop_instance(engine, instance),
-        Request::Load { id, blob, limits } => load(engine, call, blob, id, limits),
+        Request::Load { id, blob, limits } => load(engine, call, blob, id.into_owned(), limits),
         Request::Describe { blob } => describe(engine, call, blob),
         Request::Unload { component } => unload(engine, component),
         Request::Limits { component, limits } => {
@@ -99,13 +106,46 @@ fn ready(answered: Result<Value, Outcome>) -> CallFuture {
     Box::pin(std::future::ready(outcome(answered)))
 }
 
-fn read(payload: &[u8]) -> Result<Request, Outcome> {
-    serde_json::from_slice(payload).map_err(|error| {
-        Outcome::message(
-            ATOLL_INVALID_ARGUMENT,
-            format!("the CONTROL request is broken: {error}"),
-        )
-    })
+fn read(payload: &[u8], flags: u32) -> Result<Request<'_>, Outcome> {
+    match u16::try_from(flags & u32::from(ATOLL_FLAG_ENCODING)) {
+        Ok(ATOLL_FLAG_RKYV) => peer::read(payload).map(Request::from).map_err(broken),
+        Ok(ATOLL_FLAG_MSGPACK) => rmp_serde::from_slice(payload).map_err(broken),
+        _ => serde_json::from_slice(payload).map_err(broken),
+    }
+}
+
+fn broken(error: impl std::fmt::Display) -> Outcome {
+    let message = format!("the CONTROL request is broken: {error}");
+    Outcome::message(ATOLL_INVALID_ARGUMENT, message)
+}
+
+impl<'a> From<&'a ArchivedRequest> for Request<'a> {
+    fn from(archived: &'a ArchivedRequest) -> Request<'a> {
+        match archived {
+            ArchivedRequest::Load { id, blob, limits } => Request::Load {
+                id: Cow::Borrowed(id),
+                blob: blob.to_native(),
+                limits: limits.into(),
+            },
+            ArchivedRequest::Describe { blob } => Request::Describe {
+                blob: blob.to_native(),
+            },
+            ArchivedRequest::Unload { component } => Request::Unload {
+                component: component.to_native(),
+            },
+            ArchivedRequest::Instantiate { component } => Request::Instantiate {
+                component: component.to_native(),
+            },
+            ArchivedRequest::DropInstance { instance } => Request::DropInstance {
+                instance: instance.to_native(),
+            },
+            ArchivedRequest::Limits { component, limits } => Request::Limits {
+                component: component.to_native(),
+                limits: limits.into(),
+            },
+            ArchivedRequest::Stats => Request::Stats,
+        }
+    }
 }
 
 /// Does what takes long on a thread for blocking work.

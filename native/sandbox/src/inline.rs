@@ -59,7 +59,7 @@ pub fn start(
     // sent after the last use.
     let payload = unsafe { Payload::new(request, call) };
     if request.kind == u32::from(ATOLL_KIND_CONTROL) {
-        let work = control::run(engine, call, payload);
+        let work = control::run(engine, call, payload, request.flags);
         let call = controlled(work, call, reply, request.deadline_ns);
         return task::spawn(engine, call, state_out);
     }

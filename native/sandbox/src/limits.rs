@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use rkyv::Archive;
 use serde::Deserialize;
 use wasmtime::{Error, ResourceLimiter, Result};
 
@@ -22,7 +23,9 @@ const HOST_CALL_BYTES: u64 = 256 * 1024;
 pub const RANDOM_BYTES: u64 = 1024 * 1024;
 
 /// Limits of one plugin, each summed over everything one call makes the host hold.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(
+    Archive, Clone, Copy, Debug, Deserialize, PartialEq, Eq, rkyv::Deserialize, rkyv::Serialize,
+)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Limits {
     /// Linear memory of all memories of the instance, in bytes.
@@ -64,6 +67,24 @@ impl Default for Limits {
             field_bytes: 128 * 1024,
             concurrency: 64,
             queue: 1_000,
+        }
+    }
+}
+
+impl From<&ArchivedLimits> for Limits {
+    fn from(archived: &ArchivedLimits) -> Limits {
+        Limits {
+            memory_bytes: archived.memory_bytes.into(),
+            cpu_ms: archived.cpu_ms.into(),
+            wall_ms: archived.wall_ms.into(),
+            output_bytes: archived.output_bytes.into(),
+            log_bytes: archived.log_bytes.into(),
+            table_elements: archived.table_elements.into(),
+            instances: archived.instances.into(),
+            resources: archived.resources.into(),
+            field_bytes: archived.field_bytes.into(),
+            concurrency: archived.concurrency.into(),
+            queue: archived.queue.into(),
         }
     }
 }

@@ -114,7 +114,7 @@ fn arguments_that_do_not_fit_are_refused_with_their_path() {
     };
     assert_eq!(
         rig.call_as(echo.target("sum"), b"12", &packed).status,
-        ATOLL_UNSUPPORTED
+        ATOLL_INVALID_ARGUMENT
     );
 }
 
@@ -223,4 +223,33 @@ fn a_payload_in_parts_is_put_together_before_it_is_read() {
     let bytes: Vec<u8> = (0..100_000).map(|i| i as u8).collect();
     let reply = rig.call_as(echo.target("echo"), &bytes, &raw);
     assert_eq!((reply.status, reply.bytes), (ATOLL_OK, bytes));
+}
+
+#[test]
+fn arguments_may_be_messagepack() {
+    let rig = Rig::new();
+    let echo = rig.load_wat(&guests::echo(), json!({}));
+    let packed = Ask {
+        flags: ATOLL_FLAG_MSGPACK,
+        ..Ask::default()
+    };
+    // {"a": 40, "b": 2}
+    let reply = rig.call_as(echo.target("sum"), b"\x82\xa1a\x28\xa1b\x02", &packed);
+    assert_eq!((reply.status, reply.text().as_str()), (ATOLL_OK, "42"));
+    assert_eq!(reply.flags, u32::from(ATOLL_FLAG_JSON));
+    // {"data": bin [0, 1, 2, 3, 4]}
+    let reply = rig.call_as(
+        echo.target("echo"),
+        b"\x81\xa4data\xc4\x05\x00\x01\x02\x03\x04",
+        &packed,
+    );
+    assert_eq!((reply.status, reply.json()), (ATOLL_OK, json!("AAECAwQ=")));
+    let reply = rig.call_as(echo.target("text"), b"\x81\xa1s\xa2h\xc3", &packed);
+    assert_eq!(reply.status, ATOLL_INVALID_ARGUMENT, "{}", reply.text());
+    let archived = Ask {
+        flags: ATOLL_FLAG_RKYV,
+        ..Ask::default()
+    };
+    let reply = rig.call_as(echo.target("sum"), b"", &archived);
+    assert_eq!(reply.status, ATOLL_UNSUPPORTED);
 }

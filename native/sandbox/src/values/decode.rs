@@ -89,7 +89,7 @@ impl Value<'_> {
     /// A JSON number. Beyond what a double holds exactly it may have been rounded on its way by
     /// whoever read the text before, so a 64-bit integer of that size has to be a string.
     fn number<E: de::Error>(&self, number: i128) -> Result<Val, E> {
-        let wide = matches!(self.shape, Shape::S64 | Shape::U64);
+        let wide = matches!(self.shape, Shape::S64 | Shape::U64) && !self.trace.exact;
         if wide && number.unsigned_abs() > EXACT_INTEGER_MAX {
             return Err(self.inexact(number));
         }
@@ -255,6 +255,11 @@ impl<'de> Visitor<'de> for Value<'_> {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Option<Val>, E> {
         text::value(&self, text).map(Some)
+    }
+
+    /// Of encodings that have them: no base64.
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Option<Val>, E> {
+        text::plain_bytes(&self, bytes).map(Some)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Option<Val>, A::Error> {

@@ -44,10 +44,11 @@ pub(super) fn arguments(
     }
 }
 
-struct Arguments<'a> {
-    names: &'a Names,
-    shapes: &'a [Shape],
-    trace: &'a Trace,
+/// The object of named arguments.
+pub(super) struct Arguments<'a> {
+    pub(super) names: &'a Names,
+    pub(super) shapes: &'a [Shape],
+    pub(super) trace: &'a Trace,
 }
 
 impl<'de> Visitor<'de> for Arguments<'_> {

@@ -93,6 +93,22 @@ fn bytes<E: de::Error>(visitor: &Value<'_>, text: &str) -> Result<Vec<Val>, E> {
     }
 }
 
+/// Bytes that are not written as text.
+pub(super) fn plain_bytes<E: de::Error>(visitor: &Value<'_>, bytes: &[u8]) -> Result<Val, E> {
+    let values = || bytes.iter().copied().map(Val::U8).collect();
+    match visitor.shape {
+        Shape::Bytes => {
+            visitor
+                .trace
+                .charge(visitor.shape, bytes.len(), size_of::<Val>())?;
+            Ok(Val::List(values()))
+        }
+        Shape::FixedBytes(length) if bytes.len() == *length => Ok(Val::FixedLengthList(values())),
+        Shape::FixedBytes(_) => Err(visitor.wrong(&format!("{} bytes", bytes.len()))),
+        _ => Err(visitor.wrong("bytes")),
+    }
+}
+
 /// One name of a set of flags, marked in the set.
 pub(super) struct Flag<'a> {
     pub(super) names: &'a Names,

@@ -14,6 +14,7 @@ mod decode_objects;
 mod decode_text;
 mod encode;
 mod names;
+mod packed;
 mod path;
 mod shape;
 mod single;
@@ -136,6 +137,11 @@ impl Signature {
         decode_objects::arguments(&self.names, &self.params, json)
     }
 
+    /// The same from a MessagePack map. A `list<u8>` may be `bin` there, and integers are exact.
+    pub fn parse_packed(&self, packed: &[u8]) -> Result<Vec<Val>, ArgumentError> {
+        packed::arguments(self, packed)
+    }
+
     /// Makes the only argument from its plain bytes; see [`Signature::single_param`].
     ///
     /// Fails where there is no such parameter, where a `string` is not UTF-8 and where the values
@@ -197,6 +203,16 @@ impl Signature {
         scratch: &'a mut Vec<u8>,
     ) -> Result<&'a [u8], ArgumentError> {
         single::parse_single(self, json, scratch)
+    }
+
+    /// The same from a MessagePack map. Borrowed from `packed` where a `string` is `str` or a
+    /// `list<u8>` is `bin`.
+    pub fn parse_packed_single<'a>(
+        &self,
+        packed: &'a [u8],
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], ArgumentError> {
+        packed::single(self, packed, scratch)
     }
 
     /// Whether the result, with a top-level `result` taken off, is a `string` or a `list<u8>`.

@@ -39,15 +39,25 @@ struct Failure {
 pub(super) struct Trace {
     failure: Cell<Option<Box<Failure>>>,
     room: Cell<usize>,
+    /// Whether integers beyond what a double holds arrive as they were sent.
+    pub(super) exact: bool,
 }
 
 impl Trace {
+    /// For an encoding of `length` bytes that keeps all integers.
+    pub(super) fn exact(length: usize) -> Trace {
+        let mut trace = Trace::new(length);
+        trace.exact = true;
+        trace
+    }
+
     /// For a text of `length` bytes.
     pub(super) fn new(length: usize) -> Trace {
         let room = VALUES_BASE.saturating_add(length.saturating_mul(VALUES_PER_BYTE));
         Trace {
             failure: Cell::new(None),
             room: Cell::new(room.min(VALUES_MAX)),
+            exact: false,
         }
     }
 
@@ -151,6 +161,23 @@ impl Trace {
     /// The error for the client: the recorded failure, or else `json` is not a JSON object.
     #[cold]
     pub(super) fn finish(self, error: &serde_json::Error) -> ArgumentError {
+        let text = error.to_string();
+        let malformed = || match text.starts_with("recursion limit exceeded") {
+            true => format!("nested deeper than 128 levels at line {}", error.line()),
+            false => format!("malformed JSON: {text}"),
+        };
+        self.finish_as("a JSON object", malformed, &text)
+    }
+
+    /// The same for any encoding: what is `expected` of the whole, what `malformed` says when it is
+    /// none, and the error as a text.
+    #[cold]
+    pub(super) fn finish_as(
+        self,
+        expected: &str,
+        malformed: impl FnOnce() -> String,
+        text: &str,
+    ) -> ArgumentError {
         if let Some(failure) = self.failure.take() {
             let mut path = String::from("arguments");
             for step in failure.steps.iter().rev() {
@@ -162,14 +189,9 @@ impl Trace {
                 message: failure.message,
             };
         }
-        let expected = "a JSON object";
-        let text = error.to_string();
-        let message = if let Some(got) = wrong_kind(&text) {
-            format!("expected {expected}, got {got}")
-        } else if text.starts_with("recursion limit exceeded") {
-            format!("nested deeper than 128 levels at line {}", error.line())
-        } else {
-            format!("malformed JSON: {text}")
+        let message = match wrong_kind(text) {
+            Some(got) => format!("expected {expected}, got {got}"),
+            None => malformed(),
         };
         ArgumentError {
             path: "arguments".to_owned(),
@@ -184,12 +206,14 @@ fn wrong_kind(text: &str) -> Option<&'static str> {
     let got = text.strip_prefix("invalid type: ")?;
     let kinds = [
         ("null", "null"),
+        ("unit", "null"),
         ("boolean", "a boolean"),
         ("integer", "a number"),
         ("floating", "a number"),
         ("string", "a string"),
         ("sequence", "an array"),
         ("map", "an object"),
+        ("byte array", "bytes"),
     ];
     let kind = kinds.iter().find(|(serde, _)| got.starts_with(serde))?;
     Some(kind.1)

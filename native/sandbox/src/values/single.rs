@@ -17,9 +17,7 @@ pub(super) fn parse_single<'a>(
     json: &'a [u8],
     scratch: &'a mut Vec<u8>,
 ) -> Result<&'a [u8], ArgumentError> {
-    let Some(kind) = signature.single_param() else {
-        return Err(not_single());
-    };
+    let kind = signature.single_kind()?;
     let trace = Trace::new(json.len());
     scratch.clear();
     let mut text = serde_json::Deserializer::from_slice(json);
@@ -33,7 +31,7 @@ pub(super) fn parse_single<'a>(
         .deserialize_map(visitor)
         .and_then(|place| text.end().map(|()| place))
     {
-        Ok(Some(borrowed)) => Ok(borrowed.as_bytes()),
+        Ok(Some(borrowed)) => Ok(borrowed),
         Ok(None) => Ok(scratch),
         Err(error) => Err(trace.finish(&error)),
     }
@@ -71,6 +69,13 @@ pub(super) fn parse_text<'a>(
     })
 }
 
+impl Signature {
+    /// What the only parameter is; fails where there is no such one.
+    pub(super) fn single_kind(&self) -> Result<SingleParam, ArgumentError> {
+        self.single_param().ok_or_else(not_single)
+    }
+}
+
 fn not_single() -> ArgumentError {
     ArgumentError {
         path: "arguments".to_owned(),
@@ -79,22 +84,22 @@ fn not_single() -> ArgumentError {
     }
 }
 
-/// The object of arguments: `Some` is the text in place, `None` that `scratch` has the bytes.
-struct Argument<'a, 'b> {
-    signature: &'a Signature,
-    kind: SingleParam,
-    trace: &'a Trace,
-    scratch: &'b mut Vec<u8>,
+/// The object of arguments: `Some` is the bytes in place, `None` that `scratch` has them.
+pub(super) struct Argument<'a, 'b> {
+    pub(super) signature: &'a Signature,
+    pub(super) kind: SingleParam,
+    pub(super) trace: &'a Trace,
+    pub(super) scratch: &'b mut Vec<u8>,
 }
 
 impl<'de> Visitor<'de> for Argument<'_, '_> {
-    type Value = Option<&'de str>;
+    type Value = Option<&'de [u8]>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Option<&'de str>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Option<&'de [u8]>, A::Error> {
         let Argument {
             signature,
             kind,
@@ -140,9 +145,9 @@ struct Text<'a, 'b> {
 }
 
 impl<'de> DeserializeSeed<'de> for Text<'_, '_> {
-    type Value = Option<&'de str>;
+    type Value = Option<&'de [u8]>;
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Option<&'de str>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Option<&'de [u8]>, D::Error> {
         let Text { shape, trace, .. } = self;
         json.deserialize_any(self)
             .map_err(|error| trace.adopt(shape, error))
@@ -150,20 +155,27 @@ impl<'de> DeserializeSeed<'de> for Text<'_, '_> {
 }
 
 impl<'de> Visitor<'de> for Text<'_, '_> {
-    type Value = Option<&'de str>;
+    type Value = Option<&'de [u8]>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string")
     }
 
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Option<&'de str>, E> {
+    fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Option<&'de [u8]>, E> {
         match self.shape {
-            Shape::String => Ok(Some(text)),
+            Shape::Bytes => Ok(Some(bytes)),
+            _ => Err(de::Error::invalid_type(de::Unexpected::Bytes(&[]), &self)),
+        }
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Option<&'de [u8]>, E> {
+        match self.shape {
+            Shape::String => Ok(Some(text.as_bytes())),
             _ => self.visit_str(text),
         }
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Option<&'de str>, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Option<&'de [u8]>, E> {
         match self.shape {
             Shape::String => self.scratch.extend_from_slice(text.as_bytes()),
             shape => {

@@ -5,6 +5,7 @@ mod arguments;
 mod corpus;
 mod echo;
 mod output;
+mod packed;
 mod random;
 mod random_types;
 mod single;
