@@ -242,3 +242,27 @@ test("the handshake opens no session", async () => {
   const list = await post(request("tools/list"), { "mcp-protocol-version": "2025-11-25" });
   assert.equal(list.json.result.tools.length, 1);
 });
+
+test("a call has the trace context of its request, read only when it is asked for", async () => {
+  const seen: (string | null | undefined)[] = [];
+  const traced = envelopeServer([{
+    name: "unit_echo",
+    body: (json, options) => {
+      seen.push(options?.traceparent);
+      return { kind: "ok", json };
+    },
+  }]);
+  const own = new McpHttpHandler({ server: traced.server, bodyBytes: 2_000, refuse });
+  const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  for (const headers of [{ traceparent: parent }, {}]) {
+    const response = await own.handle(
+      new Request("http://localhost/mcp", {
+        method: "POST",
+        headers: { "content-type": "application/json", ...CALL, ...headers },
+        body: ECHO_CALL,
+      }),
+    );
+    assert.equal(response.status, 200);
+  }
+  assert.deepEqual(seen, [parent, null]);
+});
