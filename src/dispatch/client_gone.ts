@@ -1,5 +1,5 @@
 /**
- * The cancellation of a call whose client goes away.
+ * What a call takes from its request: its cancellation when the client goes away, and its trace.
  *
  * Owns: when a signal is made, the error of a body that ends too early. Must not know HTTP.
  *
