@@ -14,8 +14,9 @@ use crate::abi::{
     ATOLL_FLAG_ENCODING, ATOLL_FLAG_JSON, ATOLL_FLAG_MSGPACK, ATOLL_OK, ATOLL_PANIC,
     ATOLL_TOOL_ERROR, AtollRequest,
 };
-use crate::component::{Export, ExportKind, Fast, Function, Returns};
+use crate::component::{ExportKind, Fast, Function, Returns};
 use crate::error::Outcome;
+use crate::exports::Callee;
 use crate::host::CallRef;
 use crate::instance::{self, Data};
 use crate::kept::{Alive, Kept, Loan};
@@ -66,10 +67,8 @@ impl Payload {
 
 /// What a call needs.
 pub struct Job {
-    /// The function.
-    pub export: Arc<Export>,
-    /// The instance to call it in; none: a fresh one.
-    pub kept: Option<Arc<Kept>>,
+    /// The function, and the instance to call it in.
+    pub callee: Arc<Callee>,
     /// Limits at the time of the call.
     pub limits: Limits,
     /// The open call.
@@ -85,7 +84,7 @@ pub struct Job {
 /// Calls the function. A fresh instance is gone when this is done; a kept one is where it rests, or
 /// gone too.
 pub async fn run(job: Job) -> Outcome {
-    let function = match &job.export.kind {
+    let function = match &job.callee.export.kind {
         ExportKind::Function(function) => function,
         ExportKind::Unmappable { name, reason } => {
             return Outcome::unsupported(format!("`{name}` cannot be called: {reason}"));
@@ -292,7 +291,7 @@ where
     (P,): ComponentNamedList + Lower,
 {
     let mut fresh;
-    let Alive { store, instance } = match &job.kept {
+    let Alive { store, instance } = match &job.callee.kept {
         None => {
             fresh = instantiate(job, function).await?;
             &mut fresh
@@ -362,7 +361,7 @@ async fn dynamic(
         (Encoding::Packed, payload) => signature.parse_packed(payload)?,
     };
     let mut fresh;
-    let Alive { store, instance } = match &job.kept {
+    let Alive { store, instance } = match &job.callee.kept {
         None => {
             fresh = instantiate(job, function).await?;
             &mut fresh

@@ -22,7 +22,7 @@ use crate::host::{Blob, CallRef};
 use crate::kept;
 use crate::limits::Limits;
 use crate::peer::{self, ArchivedRequest};
-use crate::task::{CallFuture, Guard, Running, forget_panic};
+use crate::task::{Begun, CallFuture, Guard, forget_panic};
 
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
@@ -327,7 +327,7 @@ fn instantiate(engine: &Arc<Engine>, call: CallRef, component: u32) -> Work {
         plugin: Arc::clone(&plan.plugin),
         kept: None,
         limits: plan.limits,
-        running: Some(Running::begin(engine)),
+        running: Some(Begun::of(engine).keep()),
     };
     let making = kept::instantiate(Arc::clone(engine), call, plan);
     Work {

@@ -16,8 +16,7 @@ const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
 
 const LAST_GENERATION: u32 = u32::MAX >> INDEX_BITS;
 
-/// What a handle calls.
-#[derive(Clone)]
+/// What a handle calls. A call shares it with the table: counting one reference is cheaper than two.
 pub struct Callee {
     /// The export.
     pub export: Arc<Export>,
@@ -39,12 +38,12 @@ struct Entries {
 
 struct Slot {
     generation: u32,
-    callee: Option<Callee>,
+    callee: Option<Arc<Callee>>,
 }
 
 impl Exports {
     /// What that handle calls.
-    pub fn get(&self, handle: u32) -> Option<Callee> {
+    pub fn get(&self, handle: u32) -> Option<Arc<Callee>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         let slot = entries.slots.get((handle & INDEX_MASK) as usize)?;
         if slot.generation != handle >> INDEX_BITS {
@@ -55,6 +54,7 @@ impl Exports {
 
     /// Adds an entry; none: the table is full.
     pub fn add(&self, callee: Callee) -> Option<u32> {
+        let callee = Arc::new(callee);
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = entries.free.pop_front() {
             let slot = entries.slots.get_mut(index as usize)?;
@@ -74,7 +74,7 @@ impl Exports {
     /// Removes entries. What they held is returned, because dropping it may call the core, which
     /// nobody does with a lock held.
     #[must_use = "to be dropped outside of every lock"]
-    pub fn remove(&self, handles: &[u32]) -> Vec<Callee> {
+    pub fn remove(&self, handles: &[u32]) -> Vec<Arc<Callee>> {
         let mut removed = Vec::with_capacity(handles.len());
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let Entries { slots, free } = &mut *entries;

@@ -26,8 +26,9 @@ use crate::abi::{
     ATOLL_WOULD_BLOCK,
 };
 use crate::call::Payload;
-use crate::component::{Export, ExportKind};
+use crate::component::ExportKind;
 use crate::error::Outcome;
+use crate::exports::Callee;
 use crate::http_head;
 use crate::instance::{self, Data};
 use crate::limits::Limits;
@@ -38,7 +39,7 @@ const CHUNK: usize = ATOLL_CHUNK_BYTES_MAX as usize;
 /// What a request needs.
 pub struct Job {
     /// The handler.
-    pub export: Arc<Export>,
+    pub callee: Arc<Callee>,
     /// Limits at the time of the request.
     pub limits: Limits,
     /// The call; chunks of its body arrive there.
@@ -54,7 +55,7 @@ type Answered = std::result::Result<Response, ErrorCode>;
 
 /// Serves the request. The instance is gone when this is done.
 pub async fn run(job: Job) -> Outcome {
-    let ExportKind::Http(proxy) = &job.export.kind else {
+    let ExportKind::Http(proxy) = &job.callee.export.kind else {
         return Outcome::unsupported("a function takes CALL frames");
     };
     let request = match request(&job) {

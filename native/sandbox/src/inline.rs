@@ -23,7 +23,7 @@ use crate::abi::{
     ATOLL_OK, AtollRequest, AtollStatus,
 };
 use crate::call::{self, Job, Payload};
-use crate::component::{Export, Plugin};
+use crate::component::Plugin;
 use crate::control::{self, Work};
 use crate::engine::Engine;
 use crate::error::Outcome;
@@ -35,7 +35,7 @@ use crate::limits::Limits;
 use crate::meter;
 use crate::reply::{give_buffer, take_buffer};
 use crate::state::CallState;
-use crate::task::{self, CallFuture, Guard, Move, Running, abandon, forget_panic};
+use crate::task::{self, Begun, CallFuture, Guard, Move, abandon, forget_panic};
 
 /// Payloads above this start on the workers: copying them is not interrupted by an epoch.
 const INLINE_PAYLOAD_BYTES: u32 = 64 * 1024;
@@ -63,19 +63,18 @@ pub fn start(
         let call = controlled(work, call, reply, request.deadline_ns);
         return task::spawn(engine, call, state_out);
     }
-    let Some(Callee { export, kept }) = engine.exports().get(request.handle) else {
+    let Some(callee) = engine.exports().get(request.handle) else {
         return finish(reply, Outcome::not_found());
     };
-    let plugin = Arc::clone(&export.plugin);
+    let plugin = &callee.export.plugin;
     let limits = plugin.limits();
     let whole = request.kind != u32::from(ATOLL_KIND_HTTP)
         || request.flags & u32::from(ATOLL_FLAG_END) != 0;
     // First: while no call runs the clock stands still.
-    let running = Running::begin(engine);
-    let inline = whole && may_run_inline(engine, request, &plugin);
+    let running = Begun::of(engine);
+    let inline = whole && may_run_inline(engine, request, plugin);
     let prepared = Prepared {
-        export,
-        kept: kept.clone(),
+        callee: Arc::clone(&callee),
         limits,
         call,
         payload,
@@ -101,7 +100,7 @@ pub fn start(
             Inline::Overran => plugin.overran(engine.clock().now_ms()),
             Inline::Panicked => {
                 abandon(future);
-                return finish(reply, panicked(kept.as_deref()));
+                return finish(reply, panicked(callee.kept.as_deref()));
             }
         }
     }
@@ -110,10 +109,10 @@ pub fn start(
         reply,
         state: state.unwrap_or_else(|| Arc::new(CallState::new(call))),
         guard: Some(Guard {
-            plugin,
-            kept,
+            plugin: Arc::clone(plugin),
+            kept: callee.kept.clone(),
             limits,
-            running: Some(running),
+            running: Some(running.keep()),
         }),
         deadline_ns: request.deadline_ns,
         used_ns: if inline { meter::charged_inline() } else { 0 },
@@ -147,8 +146,7 @@ fn controlled(work: Work, call: CallRef, reply: Reply, deadline_ns: u64) -> Move
 }
 
 struct Prepared {
-    export: Arc<Export>,
-    kept: Option<Arc<Kept>>,
+    callee: Arc<Callee>,
     limits: Limits,
     call: CallRef,
     payload: Payload,
@@ -158,16 +156,14 @@ struct Prepared {
 impl Prepared {
     fn call(self) -> CallFuture {
         let Prepared {
-            export,
-            kept,
+            callee,
             limits,
             call,
             payload,
             flags,
         } = self;
         Box::pin(call::run(Job {
-            export,
-            kept,
+            callee,
             limits,
             call,
             payload,
@@ -179,7 +175,7 @@ impl Prepared {
     fn http(self, whole: bool) -> (CallFuture, Option<Arc<CallState>>) {
         let state = Arc::new(CallState::new(self.call));
         let job = http::Job {
-            export: self.export,
+            callee: self.callee,
             limits: self.limits,
             state: Arc::clone(&state),
             payload: self.payload,

@@ -270,11 +270,8 @@ fn add_exports(
 ) -> Result<(), Outcome> {
     let full = || Outcome::message(ATOLL_IO, "no target is left for another instance");
     for &handle in handles {
-        let export = engine
-            .exports()
-            .get(handle)
-            .ok_or_else(Outcome::not_found)?
-            .export;
+        let callee = engine.exports().get(handle);
+        let export = Arc::clone(&callee.ok_or_else(Outcome::not_found)?.export);
         if matches!(export.kind, ExportKind::Http(_)) {
             continue;
         }

@@ -115,11 +115,27 @@ impl Guard {
 /// Counts a running call, so that the ticker ticks.
 pub struct Running(Arc<Engine>);
 
-impl Running {
+/// The same for as long as a call is on its caller's thread.
+pub struct Begun<'a>(&'a Arc<Engine>);
+
+impl<'a> Begun<'a> {
     /// Counts one.
-    pub fn begin(engine: &Arc<Engine>) -> Running {
+    pub fn of(engine: &'a Arc<Engine>) -> Begun<'a> {
         engine.begin();
-        Running(Arc::clone(engine))
+        Begun(engine)
+    }
+
+    /// Goes on counting it, wherever it goes.
+    pub fn keep(self) -> Running {
+        let running = Running(Arc::clone(self.0));
+        std::mem::forget(self);
+        running
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.0.clock().end();
     }
 }
 
