@@ -13,6 +13,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { currentRuntime, runScript } from "../tests/runtimes.ts";
+import { sharedLibrary } from "./native/programs.ts";
 import type { LoadOrder, LoadReport } from "./load_generator.ts";
 
 const GENERATOR = fileURLToPath(new URL("./load_generator.ts", import.meta.url));
@@ -38,7 +39,15 @@ export function pinnedTo(core: 0 | 1): readonly string[] {
 
 /** The generator's name, for the header. */
 export function generatorName(small: boolean): string {
-  return usesWrk(small) ? "wrk, one thread, its processor kept awake" : "the built-in one";
+  if (!usesWrk(small)) return "the built-in one";
+  return polling().length > 0 ? "wrk, one thread that polls" : "wrk, one thread";
+}
+
+/** What wrk is started with so that its thread never sleeps, where it has a core of its own. */
+function polling(): readonly string[] {
+  return pinnedTo(1).length > 0 && has("cc")
+    ? ["env", `LD_PRELOAD=${sharedLibrary("polling")}`]
+    : [];
 }
 
 function usesWrk(small: boolean): boolean {
@@ -100,12 +109,12 @@ async function byWrk(url: string, request: LoadRequest, shape: LoadShape): Promi
   try {
     const script = join(folder, "request.lua");
     writeFileSync(script, luaText(request));
-    const rest = keepAwake(1, shape.seconds);
     const text = await outputOf([
+      ...polling(),
       ...pinnedTo(1),
       ...["wrk", "-t1", `-c${shape.connections}`, `-d${shape.seconds}s`, "-s", script],
       url + request.path,
-    ]).finally(rest);
+    ]);
     const failed = /Non-2xx or 3xx responses: (\d+)/.exec(text)?.[1];
     if (failed !== undefined) throw new Error(`${failed} answers failed`);
     const value = /Requests\/sec:\s+([\d.]+)/.exec(text)?.[1];
@@ -114,24 +123,6 @@ async function byWrk(url: string, request: LoadRequest, shape: LoadShape): Promi
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-}
-
-/**
- * Keeps a processor from halting for so many seconds, or until the function returned is called.
- *
- * Under a hypervisor, waking a halted processor costs the waker some ten microseconds. The generator
- * sleeps between the answers of a server that is slower than itself, so each answer would be charged
- * that on the servers' core: a cost of the machine, the larger a share the faster the server. The
- * process is of the idle class, so that whatever else wants to run goes first.
- */
-function keepAwake(core: 0 | 1, seconds: number): () => void {
-  const pin = pinnedTo(core);
-  if (pin.length === 0 || !has("chrt") || !has("timeout")) return () => {};
-  const spin = ["timeout", String(seconds + 5), "sh", "-c", "while :; do :; done"];
-  const child = spawn("chrt", ["-i", "0", ...pin, ...spin], { stdio: "ignore" });
-  // A machine that refuses the class is measured as it is.
-  child.on("error", () => {});
-  return () => void child.kill("SIGTERM");
 }
 
 function luaText(request: LoadRequest): string {

@@ -5,21 +5,20 @@
  * loop, as a server without load has; the time runs from the native clock before the wake to the
  * same clock read by the handler.
  */
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
+
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { cacheFolder } from "../native/build/cache.ts";
 import { connectByBun, connectByNet, type ConnectWake } from "../ffi/completion.ts";
 import { type Bench, type Contender, percentile, type Sample } from "./harness.ts";
+import { sharedLibrary } from "./native/programs.ts";
 import { openWakeLibrary, type WakeLibrary } from "./native/wake.ts";
 
 const GAP_US = 150;
 
 export async function run(bench: Bench): Promise<void> {
   const wakes = bench.small ? 20 : 2_000;
-  const library = await openWakeLibrary(buildWake());
+  const library = await openWakeLibrary(sharedLibrary("wake"));
   bench.header({ "wakes a round": wakes, "pause between wakes": `${GAP_US} µs` });
   const net = bySocket("node:net", library, wakes, connectByNet);
   const own = bench.runtime === "deno"
@@ -35,18 +34,6 @@ export async function run(bench: Bench): Promise<void> {
     atoll: chosen!,
     peers: [other!, callback],
   });
-}
-
-/** Builds the native side into the cache. */
-function buildWake(): string {
-  const source = fileURLToPath(new URL("./native/wake.c", import.meta.url));
-  const folder = join(cacheFolder(), "bench");
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const output = join(folder, "libwake.so");
-  if (!existsSync(output) || statSync(output).mtimeMs < statSync(source).mtimeMs) {
-    execFileSync("cc", ["-O2", "-shared", "-fPIC", "-pthread", "-o", output, source]);
-  }
-  return output;
 }
 
 function bySocket(

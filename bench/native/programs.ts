@@ -50,6 +50,19 @@ export function coreProgram(name: string, flags: readonly string[] = []): string
   return program;
 }
 
+/** `bench/native/NAME.c` as a shared library on its own, compiled when it is newer than the library. */
+export function sharedLibrary(name: string): string {
+  const from = source(`${name}.c`);
+  const library = join(folder(), `lib${name}.so`);
+  if (!existsSync(library) || statSync(library).mtimeMs < statSync(from).mtimeMs) {
+    execFileSync("cc", [
+      ...["-std=c11", "-D_GNU_SOURCE", "-O2", "-shared", "-fPIC", "-pthread", "-Wall", "-Wextra"],
+      ...["-o", library, from, "-ldl"],
+    ], { stdio: ["ignore", "ignore", "inherit"] });
+  }
+  return library;
+}
+
 /**
  * A peer in C++: `bench/peers/FILE`, compiled when it is newer than the program.
  * @param flags for the compiler, behind everything else: libraries
