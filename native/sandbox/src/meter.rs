@@ -23,14 +23,21 @@ const INLINE_CPU_NS: u64 = 500_000;
 const INLINE_HELD_NS: u64 = 3_000_000;
 const INLINE_HELD_TICKS: u64 = 3;
 
+/// How old a look at the thread's CPU time may be to stand for the beginning of an inline poll: what
+/// else the thread did since is charged to the call, a third of what is too long at most.
+const RECENT_NS: u64 = 1_000_000;
+
 /// CPU time charged for what an inline poll used before its first interruption.
 const INLINE_TICK_NS: u64 = 1_000_000;
 
 struct Meter {
     /// The epoch's tick at the beginning of an inline poll.
     began_ticks: Cell<u64>,
-    /// Thread CPU time then; 0: not looked at.
+    /// Thread CPU time then or shortly before; 0: not looked at.
     began_cpu_ns: Cell<u64>,
+    /// When that was looked at last, by the monotonic clock, and what it was.
+    looked_at_ns: Cell<u64>,
+    looked_cpu_ns: Cell<u64>,
     worker: Cell<bool>,
     /// The guest shall not go on on this thread.
     overran: Cell<bool>,
@@ -47,6 +54,8 @@ thread_local! {
         Meter {
             began_ticks: Cell::new(0),
             began_cpu_ns: Cell::new(0),
+            looked_at_ns: Cell::new(0),
+            looked_cpu_ns: Cell::new(0),
             worker: Cell::new(false),
             overran: Cell::new(false),
             seen_at_ns: Cell::new(0),
@@ -58,13 +67,13 @@ thread_local! {
 }
 
 /// Before the polls on the caller's thread. Looking at the thread's CPU time is a system call, so
-/// that is done only for a plugin that is suspected of holding the thread; any other's time is told
-/// by the ticks.
+/// that is done only for a plugin that is suspected of holding the thread, and once a millisecond;
+/// any other's time is told by the ticks.
 pub fn begin_inline(suspected: bool) {
     METER.with(|m| {
         m.began_ticks.set(ticker::ticks());
         m.began_cpu_ns
-            .set(if suspected { thread_cpu_ns() } else { 0 });
+            .set(if suspected { recent_cpu_ns(m) } else { 0 });
         m.worker.set(false);
         m.overran.set(false);
         m.seen_at_ns.set(0);
@@ -175,6 +184,16 @@ fn on_caller(m: &Meter) -> Verdict {
     Verdict::Yield
 }
 
+/// CPU time of this thread in nanoseconds, as of a millisecond ago at the most.
+fn recent_cpu_ns(m: &Meter) -> u64 {
+    let now = monotonic_ns();
+    if now.saturating_sub(m.looked_at_ns.get()) >= RECENT_NS {
+        m.looked_at_ns.set(now);
+        m.looked_cpu_ns.set(thread_cpu_ns());
+    }
+    m.looked_cpu_ns.get()
+}
+
 /// CPU time of this thread in nanoseconds.
 fn thread_cpu_ns() -> u64 {
     clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
@@ -217,6 +236,19 @@ mod tests {
         assert_eq!(on_epoch().ok(), Some(Verdict::Yield));
         assert!(overran());
         assert!(charged_inline() >= INLINE_CPU_NS + INLINE_TICK_NS);
+    }
+
+    #[test]
+    fn a_suspect_s_time_counts_from_a_look_that_is_at_most_a_millisecond_old() {
+        begin_inline(true);
+        let first = METER.with(|m| m.began_cpu_ns.get());
+        assert_ne!(first, 0);
+        let begin = thread_cpu_ns();
+        while thread_cpu_ns() - begin <= 2 * RECENT_NS {}
+        begin_inline(true);
+        let second = METER.with(|m| m.began_cpu_ns.get());
+        assert!(second - first > RECENT_NS);
+        assert!(thread_cpu_ns() - second <= 2 * RECENT_NS);
     }
 
     #[test]
