@@ -49,18 +49,65 @@ export interface AppOptions {
   readonly state: () => ServerState;
 }
 
-/** Builds the app; its `fetch` is what a listener serves. */
-export function createApp(options: AppOptions): Hono {
-  // Of Hono's routers this one finds fixed paths by a look-up, without any pattern.
-  const app = new Hono({ router: new RegExpRouter() });
+/** What a listener serves. */
+export interface App {
+  fetch(request: Request): Response | Promise<Response>;
+}
+
+/** Serves a route. What it throws or rejects with is answered by the app. */
+type Serve = (request: Request) => Response | Promise<Response>;
+
+/** Builds the app. */
+export function createApp(options: AppOptions): App {
   const guard = new OriginGuard(options.origin);
-  app.all("/mcp", (c) => {
-    const request = c.req.raw;
+  const mcp: Serve = (request) => {
     const origin = request.headers.get("origin");
     const refusal = guard.refusal(request, origin);
     if (refusal !== null) return problem(403, refusal);
     return origin === null ? options.mcp.handle(request) : serveMcpPage(request, origin, options);
-  });
+  };
+  const http: Serve = (request) => {
+    const refusal = guard.refusal(request, request.headers.get("origin"));
+    return refusal === null ? servePlugin(request, options) : problem(403, refusal);
+  };
+  const routes = createRoutes(options, mcp, http);
+  return {
+    fetch(request) {
+      const hot = hotRoute(request.url);
+      if (hot === null || request.method === "HEAD") return routes.fetch(request);
+      return answered(hot === "mcp" ? mcp : http, request, options.log);
+    },
+  };
+}
+
+/**
+ * Calls to plugins are recognised before Hono makes a context for them, which is a fortieth of such
+ * a request. Null: it has to look, as for a path with percent-encoded letters.
+ */
+function hotRoute(url: string): "mcp" | "http" | null {
+  const path = url.indexOf("/", url.indexOf("//") + 2);
+  if (url.startsWith("/http/", path)) return "http";
+  if (!url.startsWith("/mcp", path)) return null;
+  const end = path + "/mcp".length;
+  return end === url.length || url.charAt(end) === "?" ? "mcp" : null;
+}
+
+function answered(serve: Serve, request: Request, log: ProblemLog): Response | Promise<Response> {
+  try {
+    const response = serve(request);
+    return response instanceof Promise
+      ? response.catch((error) => problemOf(error, log))
+      : response;
+  } catch (error) {
+    return problemOf(error, log);
+  }
+}
+
+/** Every route. */
+function createRoutes(options: AppOptions, mcp: Serve, http: Serve): Hono {
+  // Of Hono's routers this one finds fixed paths by a look-up, without any pattern.
+  const app = new Hono({ router: new RegExpRouter() });
+  app.all("/mcp", (c) => mcp(c.req.raw));
   // Probes ask by address, and there is nothing here to act on: no check of Host.
   app.get("/health/live", liveResponse);
   app.get("/health/ready", () => readyResponse(options.state(), options.registry));
@@ -71,11 +118,7 @@ export function createApp(options: AppOptions): Hono {
         ? problem(405, "Health routes take GET only", { allow: "GET, HEAD" })
         : problem(404, `There is nothing at ${c.req.path}`),
   );
-  app.all("/http/*", (c) => {
-    const request = c.req.raw;
-    const refusal = guard.refusal(request, request.headers.get("origin"));
-    return refusal === null ? servePlugin(request, options) : problem(403, refusal);
-  });
+  app.all("/http/*", (c) => http(c.req.raw));
   app.notFound((c) => problem(404, `There is nothing at ${c.req.path}`));
   app.onError((error) => problemOf(error, options.log));
   return app;

@@ -13,22 +13,31 @@ import { declaredLength } from "../wire/content_length.ts";
  * @param contentLength The Content-Length field, or null.
  * @throws AtollError cancelled: the body broke off; invalid_argument: Content-Length is no length
  */
-export async function readBody(
+export function readBody(
   request: Request,
   contentLength: string | null,
   limit: number,
 ): Promise<Uint8Array | null> {
   const declared = declaredLength(contentLength);
-  if (declared !== null && declared > limit) {
-    await request.body?.cancel();
-    return null;
-  }
-  try {
-    if (declared !== null) return new Uint8Array(await request.arrayBuffer());
-    return request.body === null ? new Uint8Array() : await readCounted(request.body, limit);
-  } catch (cause) {
-    throw brokenOff(cause);
-  }
+  if (declared === null) return readUndeclared(request.body, limit);
+  return declared <= limit ? request.arrayBuffer().then(toBytes, fail) : discard(request.body);
+}
+
+function toBytes(buffer: ArrayBuffer): Uint8Array {
+  return new Uint8Array(buffer);
+}
+
+function fail(cause: unknown): never {
+  throw brokenOff(cause);
+}
+
+async function discard(body: Request["body"]): Promise<null> {
+  await body?.cancel();
+  return null;
+}
+
+async function readUndeclared(body: Request["body"], limit: number): Promise<Uint8Array | null> {
+  return body === null ? new Uint8Array() : await readCounted(body, limit).catch(fail);
 }
 
 async function readCounted(
