@@ -34,6 +34,8 @@ test("hello, with and without the slash, with a query, as HEAD", async () => {
     assert.equal(missing.status, 404);
     assert.equal(await missing.text(), "not found");
     const head = await fetch(`${url}/http/hello-http/`, { method: "HEAD" });
+    assert.equal(head.status, 200);
+    assert.match(head.headers.get("content-type") ?? "", /^text\/plain/);
     assert.equal(await head.text(), "");
   });
 });

@@ -26,7 +26,8 @@ impl Guest for Hello {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let target = request.path_with_query().unwrap_or_default();
         let method = match request.method() {
-            Method::Get => "GET",
+            // RFC 9110, 9.3.2: the same fields without the body, which the host leaves out.
+            Method::Get | Method::Head => "GET",
             Method::Post => "POST",
             _ => "",
         };
