@@ -1,15 +1,19 @@
 /**
- * Command: one bench by name, `deno task bench NAME [--runtime deno|bun] [--small] [--json]`.
+ * Command: one bench by name, `deno task bench NAME [--runtime deno|bun] [--small] [--json]`, or the
+ * instruction counts of the core, `deno task bench --baseline [--check]`.
  *
  * Owns: arguments, and starting itself again under the other runtime. NAME is the file's name
- * without `_bench.ts`.
+ * without `_bench.ts`. `--baseline` counts and writes `bench/baseline.json`, with `--check` it compares
+ * and fails when a path takes more than 5 % more.
  */
 import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { currentRuntime, runScript, type RuntimeName } from "../tests/runtimes.ts";
+import { countInstructions, judge, readBaseline, writeBaseline } from "./baseline.ts";
 import { Bench, type RunBench } from "./harness.ts";
+import { compiler } from "./native/programs.ts";
 
 const SUFFIX = "_bench.ts";
 
@@ -27,7 +31,11 @@ export async function loadBench(name: string): Promise<RunBench> {
   return module.run;
 }
 
-interface Arguments {
+interface BaselineArguments {
+  readonly baseline: "write" | "check";
+}
+
+interface BenchArguments {
   readonly name: string;
   readonly runtime: RuntimeName;
   readonly small: boolean;
@@ -35,7 +43,14 @@ interface Arguments {
 }
 
 /** Reads the command line; a string is what is wrong with it. */
-export function parseArguments(args: readonly string[]): Arguments | string {
+export function parseArguments(
+  args: readonly string[],
+): BenchArguments | BaselineArguments | string {
+  if (args[0] === "--baseline") {
+    if (args.length === 1) return { baseline: "write" };
+    if (args.length === 2 && args[1] === "--check") return { baseline: "check" };
+    return "--baseline stands alone or with --check";
+  }
   let name: string | null = null;
   let runtime: string = currentRuntime;
   const flags = { small: false, json: false };
@@ -62,10 +77,29 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`bench: ${parsed}\n`);
     return 2;
   }
+  if ("baseline" in parsed) return baseline(parsed.baseline);
   const { name, runtime, small, json } = parsed;
   if (runtime !== currentRuntime) return await runUnder(runtime, args);
   const run = await loadBench(name);
   await run(new Bench(name, { small, json }));
+  return 0;
+}
+
+function baseline(what: BaselineArguments["baseline"]): number {
+  const stored = readBaseline();
+  const by = compiler();
+  const now = countInstructions();
+  for (const [path, count] of Object.entries(now)) {
+    const before = stored.instructions[by]?.[path]?.toFixed(2) ?? "none";
+    process.stdout.write(`${path.padEnd(20)} ${count.toFixed(2).padStart(8)}  before ${before}\n`);
+  }
+  if (what === "check") {
+    const { ok, lines } = judge(stored, now, by);
+    for (const line of lines) process.stdout.write(`${line}\n`);
+    return ok ? 0 : 1;
+  }
+  writeBaseline(now, by);
+  process.stdout.write(`written to bench/baseline.json for ${by}\n`);
   return 0;
 }
 

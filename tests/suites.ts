@@ -78,6 +78,13 @@ export function allSuites(cargoTarget: string): readonly Suite[] {
       watchdogMinutes: 10,
     },
     {
+      ...check(
+        "C core: instruction counts",
+        () => [...runScript("deno", "bench/main.ts"), "--baseline", "--check"],
+      ),
+      needs: [{ program: "valgrind", package: "valgrind" }],
+    },
+    {
       ...check("format: Rust", () => ["cargo", "fmt", "--check"]),
       cwd: "native/sandbox",
     },

@@ -7,7 +7,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, statSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -19,13 +19,29 @@ export interface Place {
   readonly processor?: number;
 }
 
-/** Of this checkout: make judges by age, which says nothing about another one's objects. */
+let compilerFound: string | undefined;
+
+/** What `cc` is and what it compiles for, as in `x86_64-linux-gnu, gcc (Debian 12.2.0-14) 12.2.0`. */
+export function compiler(): string {
+  const ask = (flag: string): string =>
+    execFileSync("cc", [flag], { encoding: "utf8" }).split("\n", 1)[0]!.trim();
+  // GCC's first word is the name by which it was called; clang's line has its own name.
+  const version = () => ask("--version").replace(/^\S*cc (?=\()/, "gcc ");
+  return compilerFound ??= `${ask("-dumpmachine")}, ${version()}`;
+}
+
+/**
+ * Of this checkout and compiler: make judges by age, which says nothing about objects of another
+ * one.
+ */
 function folder(): string {
-  const checkout = createHash("sha256").update(CHECKOUT).digest("hex").slice(0, 16);
-  const path = join(cacheFolder(), "bench", "native", checkout);
+  const origin = createHash("sha256").update(`${CHECKOUT}\n${compiler()}`).digest("hex");
+  const path = join(cacheFolder(), "bench", "native", origin.slice(0, 16));
   mkdirSync(path, { recursive: true, mode: 0o700 });
   return path;
 }
+
+const INCLUDE = join(CHECKOUT, "native/core/include");
 
 function source(file: string): string {
   return fileURLToPath(new URL(`./${file}`, import.meta.url));
@@ -38,11 +54,11 @@ function source(file: string): string {
 export function coreProgram(name: string, flags: readonly string[] = []): string {
   const out = folder();
   const core = join(CHECKOUT, "native/core");
-  execFileSync("make", ["-s", "-C", core, `OUT=${out}`, join(out, "libatoll_core.a")], {
+  execFileSync("make", ["-s", "-C", core, "CC=cc", `OUT=${out}`, join(out, "libatoll_core.a")], {
     stdio: ["ignore", "ignore", "inherit"],
   });
   const program = join(out, name);
-  const includes = [`-I${join(core, "include")}`, `-I${join(core, "src")}`];
+  const includes = [`-I${INCLUDE}`, `-I${join(core, "src")}`];
   execFileSync("cc", [
     ...["-std=c11", "-D_GNU_SOURCE", "-O2", "-pthread", "-Wall", "-Wextra", ...includes],
     ...["-o", program, source(`${name}.c`), join(out, "libatoll_core.a"), "-ldl", ...flags],
@@ -57,8 +73,10 @@ export function sharedLibrary(name: string): string {
   if (!existsSync(library) || statSync(library).mtimeMs < statSync(from).mtimeMs) {
     execFileSync("cc", [
       ...["-std=c11", "-D_GNU_SOURCE", "-O2", "-shared", "-fPIC", "-pthread", "-Wall", "-Wextra"],
-      ...["-o", library, from, "-ldl"],
+      ...[`-I${INCLUDE}`, "-o", library, from, "-ldl"],
     ], { stdio: ["ignore", "ignore", "inherit"] });
+    // The core refuses an engine that others may write.
+    chmodSync(library, 0o700);
   }
   return library;
 }
