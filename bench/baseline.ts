@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { BenchError } from "./harness.ts";
 import { compiler, coreProgram, sharedLibrary } from "./native/programs.ts";
 
 /** One number a path, by its name. */
@@ -70,7 +71,7 @@ function linesOf(text: string): readonly Line[] {
 
 /**
  * Instructions an operation of every path, by callgrind.
- * @throws Error when valgrind is missing or fails
+ * @throws BenchError when valgrind is missing
  */
 export function countInstructions(): ByPath {
   const [file, engine] = program();
@@ -90,7 +91,7 @@ export function countInstructions(): ByPath {
     return Object.fromEntries(counts);
   } catch (error) {
     if ((error as { code?: string }).code !== "ENOENT") throw error;
-    throw new Error("Cannot count instructions: valgrind is missing (Debian: valgrind)", {
+    throw new BenchError("Cannot count instructions: valgrind is missing (Debian: valgrind)", {
       cause: error,
     });
   } finally {
@@ -105,7 +106,7 @@ export function dumpTotal(text: string): number {
   return total;
 }
 
-/** @throws Error that names the file */
+/** @throws BenchError that names the file */
 export function readBaseline(file = BASELINE_FILE): Baseline {
   try {
     const baseline = JSON.parse(readFileSync(file, "utf8")) as Partial<Baseline>;
@@ -115,7 +116,7 @@ export function readBaseline(file = BASELINE_FILE): Baseline {
     return baseline as Baseline;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`Cannot read "${file}": ${reason}`, { cause: error });
+    throw new BenchError(`Cannot read "${file}": ${reason}`, { cause: error });
   }
 }
 

@@ -95,7 +95,11 @@ test("medians and percentiles by the nearest rank", () => {
 test("the command line of the benches", () => {
   assert.ok(benchNames().includes("ffi_call"));
   const parsed = parseArguments(["ffi_call", "--runtime", "bun", "--small", "--json"]);
-  assert.deepEqual(parsed, { name: "ffi_call", runtime: "bun", small: true, json: true });
+  const flags = { small: true, json: true, record: false, compare: false };
+  assert.deepEqual(parsed, { name: "ffi_call", runtime: "bun", ...flags });
+  const kept = parseArguments(["wake", "--record", "--compare"]);
+  assert.ok(typeof kept !== "string" && "record" in kept && kept.record && kept.compare);
+  assert.match(String(parseArguments(["wake", "--small", "--record"])), /need the full bench/);
   assert.match(String(parseArguments([])), /which bench\? .*ffi_call/);
   assert.match(String(parseArguments(["ffi"])), /no bench "ffi"; there are .*wake/);
   assert.match(String(parseArguments(["wake", "--runtime", "node"])), /deno or bun, not "node"/);

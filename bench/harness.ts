@@ -8,7 +8,13 @@
 import { execFileSync } from "node:child_process";
 import { cpus, loadavg, release, totalmem } from "node:os";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { currentRuntime, type RuntimeName } from "../tests/runtimes.ts";
+
+/** Something that whoever runs a bench can put right; the message says what, no stack is needed. */
+export class BenchError extends Error {
+  override readonly name = "BenchError";
+}
 
 /** One value of one round, and how the events in it were distributed where that was seen. */
 export interface Sample {
@@ -90,15 +96,20 @@ export class Bench {
     this.write.human(`${text}\n`);
   }
 
+  /** With `--json`: prints a line for programs. */
+  object(value: object): void {
+    if (this.#json) this.write.json(`${JSON.stringify(value)}\n`);
+  }
+
   /** Prints where and on what the bench runs. */
   header(parameters: Readonly<Record<string, unknown>>): void {
-    const processor = cpus()[0]?.model ?? "unknown processor";
-    const memory = Math.round(totalmem() / 2 ** 30);
+    const { cpu, cores, memory_gib, kernel } = machine();
+    const { commit: id, changes } = commit();
     const load = loadavg()[0]?.toFixed(2);
     this.note(`bench ${this.name}${this.small ? " (small: figures mean nothing)" : ""}`);
-    this.note(`  machine: ${cpus().length} x ${processor}, ${memory} GiB, Linux ${release()}`);
+    this.note(`  machine: ${cores} x ${cpu}, ${memory_gib} GiB, Linux ${kernel}`);
     this.note(`  runtime: ${this.runtime} ${process.versions[this.runtime]}, load ${load}`);
-    this.note(`  commit:  ${commit()}`);
+    this.note(`  commit:  ${id}${changes ? " with changes" : ""}`);
     for (const [key, value] of Object.entries(parameters)) this.note(`  ${key}: ${value}`);
   }
 
@@ -143,7 +154,7 @@ export class Bench {
 
   #result(line: ResultLine): void {
     this.results.push(line);
-    if (this.#json) this.write.json(`${JSON.stringify(line)}\n`);
+    this.object(line);
   }
 }
 
@@ -195,14 +206,34 @@ function round(value: number): number {
   return Number(value.toPrecision(6));
 }
 
-function commit(): string {
+/** Where a bench runs. */
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memory_gib: number;
+  readonly kernel: string;
+}
+
+export function machine(): Machine {
+  return {
+    cpu: cpus()[0]?.model ?? "unknown processor",
+    cores: cpus().length,
+    memory_gib: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+  };
+}
+
+/** What is measured. Records of benches are no changes: one run must not spoil the next one's. */
+export function commit(): { readonly commit: string; readonly changes: boolean } {
+  const cwd = fileURLToPath(new URL("../", import.meta.url));
+  const git = (...args: string[]): string =>
+    execFileSync("git", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] })
+      .trim();
   try {
-    const git = (...args: string[]): string =>
-      execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-    const changed = git("status", "--porcelain") === "" ? "" : " with changes";
-    return git("rev-parse", "--short", "HEAD") + changed;
+    const changed = git("status", "--porcelain", "--", ".", ":(exclude)bench/history");
+    return { commit: git("rev-parse", "--short", "HEAD"), changes: changed !== "" };
   } catch {
-    return "none";
+    return { commit: "none", changes: false };
   }
 }
 

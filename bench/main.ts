@@ -1,9 +1,10 @@
 /**
- * Command: one bench by name, `deno task bench NAME [--runtime deno|bun] [--small] [--json]`, or the
- * instruction counts of the core, `deno task bench --baseline [--check]`.
+ * Command: one bench by name, `deno task bench NAME [--runtime deno|bun] [--small] [--json] [--compare]
+ * [--record]`, or the instruction counts of the core, `deno task bench --baseline [--check]`.
  *
  * Owns: arguments, and starting itself again under the other runtime. NAME is the file's name
- * without `_bench.ts`. `--baseline` counts and writes `bench/baseline.json`, with `--check` it compares
+ * without `_bench.ts`. `--compare` prints the ratios that changed since the last record on such a
+ * machine, whatever they are; `--record` keeps those of this run. `--baseline` counts and writes `bench/baseline.json`, with `--check` it compares
  * and fails when a path takes more than 5 % more.
  */
 import { spawn } from "node:child_process";
@@ -12,7 +13,8 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { currentRuntime, runScript, type RuntimeName } from "../tests/runtimes.ts";
 import { countInstructions, judge, readBaseline, writeBaseline } from "./baseline.ts";
-import { Bench, type RunBench } from "./harness.ts";
+import { Bench, BenchError, commit, type RunBench } from "./harness.ts";
+import { appendRecord, historyFile, printChanges, readHistory, recordOf } from "./history.ts";
 import { compiler } from "./native/programs.ts";
 
 const SUFFIX = "_bench.ts";
@@ -40,6 +42,8 @@ interface BenchArguments {
   readonly runtime: RuntimeName;
   readonly small: boolean;
   readonly json: boolean;
+  readonly record: boolean;
+  readonly compare: boolean;
 }
 
 /** Reads the command line; a string is what is wrong with it. */
@@ -53,13 +57,15 @@ export function parseArguments(
   }
   let name: string | null = null;
   let runtime: string = currentRuntime;
-  const flags = { small: false, json: false };
+  const flags = { small: false, json: false, record: false, compare: false };
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
     const [flag, inline] = arg.split("=", 2);
     if (flag === "--runtime") runtime = inline ?? args[++i] ?? "";
     else if (arg === "--small") flags.small = true;
     else if (arg === "--json") flags.json = true;
+    else if (arg === "--record") flags.record = true;
+    else if (arg === "--compare") flags.compare = true;
     else if (arg.startsWith("-")) return `unknown flag "${arg}"`;
     else if (name !== null) return `one bench at a time, not "${name}" and "${arg}"`;
     else name = arg;
@@ -68,6 +74,9 @@ export function parseArguments(
   const names = benchNames();
   if (name === null) return `which bench? ${names.join(", ")}`;
   if (!names.includes(name)) return `no bench "${name}"; there are ${names.join(", ")}`;
+  if (flags.small && (flags.record || flags.compare)) {
+    return "--record and --compare need the full bench: figures of a small one mean nothing";
+  }
   return { name, runtime, ...flags };
 }
 
@@ -77,11 +86,31 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`bench: ${parsed}\n`);
     return 2;
   }
-  if ("baseline" in parsed) return baseline(parsed.baseline);
-  const { name, runtime, small, json } = parsed;
-  if (runtime !== currentRuntime) return await runUnder(runtime, args);
+  try {
+    if ("baseline" in parsed) return baseline(parsed.baseline);
+    if (parsed.runtime !== currentRuntime) return await runUnder(parsed.runtime, args);
+    return await benchOnce(parsed);
+  } catch (error) {
+    if (!(error instanceof BenchError)) throw error;
+    process.stderr.write(`bench: ${error.message}\n`);
+    return 1;
+  }
+}
+
+async function benchOnce({ name, small, json, record, compare }: BenchArguments): Promise<number> {
+  const file = historyFile(name);
+  // Before the bench: nobody wants to learn after it that the records cannot be read.
+  const history = record || compare ? readHistory(file) : [];
+  const measured = commit();
   const run = await loadBench(name);
-  await run(new Bench(name, { small, json }));
+  const bench = new Bench(name, { small, json });
+  await run(bench);
+  const now = recordOf(bench, measured);
+  if (compare) printChanges(bench, history, now);
+  if (record) {
+    appendRecord(file, now);
+    bench.note(`\nrecorded in bench/history/${name}.jsonl`);
+  }
   return 0;
 }
 
