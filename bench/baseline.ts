@@ -48,8 +48,11 @@ const FORCED = {
   ATOLL_FENCES: "full",
 };
 
+let built: readonly [string, string] | undefined;
+
+/** The program and its engine, built once a process. */
 function program(): readonly [string, string] {
-  return [coreProgram("baseline"), sharedLibrary("baseline_engine")];
+  return built ??= [coreProgram("baseline"), sharedLibrary("baseline_engine")];
 }
 
 /** Nanoseconds an operation of a path, or of each with "all", in a tight loop. */

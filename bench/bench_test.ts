@@ -25,6 +25,9 @@ for (const name of benchNames()) {
     }
     assert.deepEqual(json.map((text) => JSON.parse(text) as ResultLine), bench.results);
     assert.match(human.join(""), /machine: .*\n {2}runtime: .*\n {2}commit: /);
+    if (name === "mcp" || name === "ffi_call") {
+      assert.match(human.join(""), /share of a .*: allocator .* %.*, framing .* %/);
+    }
   });
 }
 

@@ -11,11 +11,12 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { type Component, Engine, type Instance } from "../ffi/mod.ts";
+import { type Component, Engine, type Instance, type NativeStats } from "../ffi/mod.ts";
 import { buildNative, findNative } from "../native/build/build.ts";
 import { cacheFolder, CHECKOUT } from "../native/build/cache.ts";
 import { fixture } from "../tests/fixtures/build.ts";
 import { type Bench, type Contender, pin, pinned } from "./harness.ts";
+import { noteShare } from "./share.ts";
 
 const PAYLOAD_BYTES = 64;
 const PROCESSOR = 0;
@@ -38,6 +39,7 @@ export async function run(bench: Bench): Promise<void> {
     });
     const bound = bench.small ? false : pin(PROCESSOR);
     if (!bench.small && !bound) bench.note("  taskset is missing: nothing is pinned");
+    const before = engine.stats();
     await bench.ask({
       case: "fresh",
       unit: "us",
@@ -46,6 +48,7 @@ export async function run(bench: Bench): Promise<void> {
       atoll: inline(component, calls),
       peers,
     });
+    const after = engine.stats();
     await bench.ask({
       case: "warm",
       unit: "us",
@@ -63,11 +66,24 @@ export async function run(bench: Bench): Promise<void> {
       atoll: hop(component, calls >> 1),
       peers,
     });
+    noteShare(bench, {
+      what: "a fresh call",
+      ns: bench.results.find((line) => line.case === "fresh")!.value * 1000,
+      slots: (slotsTaken(after) - slotsTaken(before)) / (callsOf(after) - callsOf(before)),
+    });
     const { callsInline, callsMigrated } = engine.stats();
     bench.note(`\n  ${callsInline} calls ended inline, ${callsMigrated} on the workers`);
   } finally {
     await engine.close();
   }
+}
+
+function slotsTaken({ slotsTaken }: NativeStats): number {
+  return slotsTaken.reduce((sum, count) => sum + count, 0);
+}
+
+function callsOf({ callsInline, callsMigrated }: NativeStats): number {
+  return callsInline + callsMigrated;
 }
 
 function inline(callee: Component | Instance, calls: number): Contender {
