@@ -81,24 +81,32 @@ export function countInstructions(): ByPath {
   const folder = mkdtempSync(join(tmpdir(), "atoll-baseline-"));
   try {
     const out = join(folder, "out");
-    const options = ["--collect-atstart=no", "--toggle-collect=measured", "--dump-after=measured"];
-    const text = execFileSync("valgrind", [
-      ...["-q", "--tool=callgrind", ...options, `--callgrind-out-file=${out}`],
-      ...[file, "all", String(OPERATIONS), engine],
-    ], { encoding: "utf8", env: { ...process.env, ...FORCED } });
+    const lines = linesOf(callgrind(out, [file, "all", String(OPERATIONS), engine]));
     // The dumps are numbered in the order of the lines.
-    const counts = linesOf(text).map((line, i) => {
+    const counts = lines.map((line, i) => {
       const total = dumpTotal(readFileSync(`${out}.${i + 1}`, "utf8"));
       return [line.case, Math.round(total / line.operations * 100) / 100] as const;
     });
     return Object.fromEntries(counts);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Runs a command under callgrind, which counts inside of `measured()`; what it prints. */
+function callgrind(out: string, command: readonly string[]): string {
+  const options = ["--collect-atstart=no", "--toggle-collect=measured", "--dump-after=measured"];
+  options.push(`--callgrind-out-file=${out}`);
+  try {
+    return execFileSync("valgrind", ["-q", "--tool=callgrind", ...options, ...command], {
+      encoding: "utf8",
+      env: { ...process.env, ...FORCED },
+    });
   } catch (error) {
     if ((error as { code?: string }).code !== "ENOENT") throw error;
     throw new BenchError("Cannot count instructions: valgrind is missing (Debian: valgrind)", {
       cause: error,
     });
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
   }
 }
 
