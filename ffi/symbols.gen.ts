@@ -9,7 +9,8 @@ export const DENO_SYMBOLS = {
    * arena_huge, arena_prefault and arena_lock (0 or 1), arena_numa (none, local or interleave),
    * calls_max, runtime_dir; all but runtime_dir are read by the first open of a process, that
    * by each that starts the library. Huge pages and the like that the system does not give are
-   * no error: info says what it gave. Errors: IO, NO_MEMORY, INVALID_ARGUMENT.
+   * no error: info says what it gave. 1 MiB of configuration at most. Errors: IO, NO_MEMORY,
+   * INVALID_ARGUMENT.
    */
   atoll_open: { parameters: ["buffer", "u32", "buffer"], result: "u32" },
   /**
@@ -23,18 +24,22 @@ export const DENO_SYMBOLS = {
    */
   atoll_error_text: { parameters: ["buffer", "u32"], result: "u32" },
   /**
-   * Opens an engine's library by absolute path and attaches it with a JSON configuration. The
-   * same path again gives the same number. Errors: IO, VERSION, INVALID_ARGUMENT, UNSUPPORTED.
+   * Opens an engine's library by absolute path and attaches it with a JSON configuration of 1
+   * MiB at most. The same path again gives the same number. Errors: IO, VERSION,
+   * INVALID_ARGUMENT, UNSUPPORTED.
    */
   atoll_engine_load: { parameters: ["buffer", "u32", "buffer", "u32", "buffer"], result: "u32" },
   /**
-   * Copies bytes into private memory for CONTROL requests that name the blob, until
-   * atoll_blob_drop or the end of the client. Engines that took it share the same bytes.
+   * Copies bytes, 1 GiB at most, into private memory for CONTROL requests that name the blob,
+   * until atoll_blob_drop or the end of the client. Engines that took it share the same bytes.
    */
   atoll_blob_put: { parameters: ["u32", "buffer", "u32", "buffer"], result: "u32" },
   /** Lets go of a blob; an engine that took it keeps the bytes as long as it needs them. */
   atoll_blob_drop: { parameters: ["u32", "u32"], result: "u32" },
-  /** The plugin of that id, the latest loaded where there are several. NOT_FOUND: none. */
+  /**
+   * The plugin of that id, the latest loaded where there are several. NOT_FOUND: none; on any
+   * error info is as it was.
+   */
   atoll_plugin_find: { parameters: ["u32", "buffer", "u32", "buffer"], result: "u32" },
   /**
    * The target of an export by its name: INTERFACE#NAME, or NAME alone where one interface

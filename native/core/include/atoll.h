@@ -663,7 +663,8 @@ ATOLL_EXPORT uint32_t atoll_abi_version(void);
  * arena_huge, arena_prefault and arena_lock (0 or 1), arena_numa (none, local or interleave),
  * calls_max, runtime_dir; all but runtime_dir are read by the first open of a process, that by
  * each that starts the library. Huge pages and the like that the system does not give are no
- * error: info says what it gave. Errors: IO, NO_MEMORY, INVALID_ARGUMENT. */
+ * error: info says what it gave. 1 MiB of configuration at most. Errors: IO, NO_MEMORY,
+ * INVALID_ARGUMENT. */
 ATOLL_EXPORT atoll_status_t atoll_open(
     const uint8_t *config, uint32_t config_length, atoll_arena_info_t *info);
 
@@ -675,21 +676,23 @@ ATOLL_EXPORT atoll_status_t atoll_close(void);
  * length. */
 ATOLL_EXPORT uint32_t atoll_error_text(uint8_t *text, uint32_t text_capacity);
 
-/* Opens an engine's library by absolute path and attaches it with a JSON configuration. The same
- * path again gives the same number. Errors: IO, VERSION, INVALID_ARGUMENT, UNSUPPORTED. */
+/* Opens an engine's library by absolute path and attaches it with a JSON configuration of 1 MiB
+ * at most. The same path again gives the same number. Errors: IO, VERSION, INVALID_ARGUMENT,
+ * UNSUPPORTED. */
 ATOLL_EXPORT atoll_status_t atoll_engine_load(
     const uint8_t *path, uint32_t path_length, const uint8_t *config, uint32_t config_length,
     uint32_t *engine);
 
-/* Copies bytes into private memory for CONTROL requests that name the blob, until
- * atoll_blob_drop or the end of the client. Engines that took it share the same bytes. */
+/* Copies bytes, 1 GiB at most, into private memory for CONTROL requests that name the blob,
+ * until atoll_blob_drop or the end of the client. Engines that took it share the same bytes. */
 ATOLL_EXPORT atoll_status_t atoll_blob_put(
     uint32_t client, const uint8_t *bytes, uint32_t bytes_length, uint32_t *blob);
 
 /* Lets go of a blob; an engine that took it keeps the bytes as long as it needs them. */
 ATOLL_EXPORT atoll_status_t atoll_blob_drop(uint32_t client, uint32_t blob);
 
-/* The plugin of that id, the latest loaded where there are several. NOT_FOUND: none. */
+/* The plugin of that id, the latest loaded where there are several. NOT_FOUND: none; on any
+ * error info is as it was. */
 ATOLL_EXPORT atoll_status_t atoll_plugin_find(
     uint32_t client, const uint8_t *id, uint32_t id_length, atoll_plugin_info_t *info);
 

@@ -7,14 +7,30 @@
 #include "hazard.h"
 #include "internal.h"
 
+/* Most bytes of what a caller passes by address, so that a length that cannot be right is refused
+ * before anything is read. */
+#define CONFIG_BYTES_MAX (1u << 20)
+#define BLOB_BYTES_MAX (1u << 30)
+
+/* Whether nothing can be read or written there as that type. */
+#define UNFIT(pointer) \
+    ((pointer) == NULL || (uintptr_t)(pointer) % _Alignof(__typeof__(*(pointer))) != 0)
+
+/* Whether no such run of bytes can be read. */
+static bool bytes_unfit(const uint8_t *bytes, uint32_t length, uint32_t most) {
+    return (bytes == NULL && length > 0) || length > most;
+}
+
 uint32_t atoll_abi_version(void) {
     return ATOLL_ABI_VERSION;
 }
 
 atoll_status_t atoll_open(
     const uint8_t *config, uint32_t config_length, atoll_arena_info_t *info) {
-    if (info == NULL || (config == NULL && config_length > 0))
-        return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot open: a pointer is null");
+    if (UNFIT(info) || bytes_unfit(config, config_length, CONFIG_BYTES_MAX))
+        return atoll__fail(
+            ATOLL_INVALID_ARGUMENT, "Cannot open: a pointer is null or misaligned, or the "
+                                    "configuration is too long");
     return atoll__library_open(config, config_length, info);
 }
 
@@ -29,8 +45,10 @@ uint32_t atoll_error_text(uint8_t *text, uint32_t text_capacity) {
 atoll_status_t atoll_engine_load(
     const uint8_t *path, uint32_t path_length, const uint8_t *config, uint32_t config_length,
     uint32_t *engine) {
-    if (path == NULL || engine == NULL || (config == NULL && config_length > 0))
-        return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot load engine: a pointer is null");
+    if (path == NULL || UNFIT(engine) || bytes_unfit(config, config_length, CONFIG_BYTES_MAX))
+        return atoll__fail(
+            ATOLL_INVALID_ARGUMENT, "Cannot load engine: a pointer is null or misaligned, or the "
+                                    "configuration is too long");
     if (path_length == 0 || path_length > 4095 || path[0] != '/' ||
         memchr(path, 0, path_length) != NULL)
         return atoll__fail(
@@ -40,8 +58,10 @@ atoll_status_t atoll_engine_load(
 
 atoll_status_t atoll_blob_put(
     uint32_t client, const uint8_t *bytes, uint32_t bytes_length, uint32_t *blob) {
-    if (blob == NULL || (bytes == NULL && bytes_length > 0))
-        return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot keep blob: a pointer is null");
+    if (UNFIT(blob) || bytes_unfit(bytes, bytes_length, BLOB_BYTES_MAX))
+        return atoll__fail(
+            ATOLL_INVALID_ARGUMENT,
+            "Cannot keep blob: a pointer is null or misaligned, or it has more than 1 GiB");
     atoll__client_t *entered;
     atoll_status_t status = atoll__client_enter(client, &entered);
     if (status != ATOLL_OK) return status;
@@ -63,8 +83,10 @@ atoll_status_t atoll_blob_drop(uint32_t client, uint32_t blob) {
 
 atoll_status_t atoll_plugin_find(
     uint32_t client, const uint8_t *id, uint32_t id_length, atoll_plugin_info_t *info) {
-    if (info == NULL || (id == NULL && id_length > 0))
-        return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot find plugin: a pointer is null");
+    if (UNFIT(info) || bytes_unfit(id, id_length, ATOLL__NAME_BYTES_MAX))
+        return atoll__fail(
+            ATOLL_INVALID_ARGUMENT,
+            "Cannot find plugin: a pointer is null or misaligned, or the id is too long");
     atoll__client_t *entered;
     atoll_status_t status = atoll__client_enter(client, &entered);
     if (status != ATOLL_OK) return status;
@@ -76,8 +98,10 @@ atoll_status_t atoll_plugin_find(
 atoll_status_t atoll_target_find(
     uint32_t client, uint32_t plugin, const uint8_t *name, uint32_t name_length,
     uint32_t *target) {
-    if (target == NULL || name == NULL)
-        return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot find target: a pointer is null");
+    if (UNFIT(target) || name == NULL || name_length > ATOLL__NAME_BYTES_MAX)
+        return atoll__fail(
+            ATOLL_INVALID_ARGUMENT,
+            "Cannot find target: a pointer is null or misaligned, or the name is too long");
     atoll__client_t *entered;
     atoll_status_t status = atoll__client_enter(client, &entered);
     if (status != ATOLL_OK) return status;
@@ -87,8 +111,9 @@ atoll_status_t atoll_target_find(
 }
 
 atoll_status_t atoll_client_open(atoll_client_info_t *info) {
-    if (info == NULL)
-        return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot open client: a pointer is null");
+    if (UNFIT(info))
+        return atoll__fail(
+            ATOLL_INVALID_ARGUMENT, "Cannot open client: a pointer is null or misaligned");
     atoll_status_t status = ATOLL_CLOSED;
     atoll__library_lock();
     if (atoll__library_running())
@@ -237,11 +262,11 @@ atoll_status_t atoll_copy_out(
 }
 
 atoll_status_t atoll_stats(atoll_stats_t *stats) {
-    if (stats == NULL)
-        return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot count: a pointer is null");
-    memset(stats, 0, sizeof *stats);
+    if (UNFIT(stats))
+        return atoll__fail(ATOLL_INVALID_ARGUMENT, "Cannot count: a pointer is null or misaligned");
     if (!atoll__library_running())
         return atoll__fail(ATOLL_CLOSED, "Cannot count: the library is not open");
+    memset(stats, 0, sizeof *stats);
     atoll__clients_stats(stats);
     atoll__arena_stats(stats);
     stats->calls_inline = atoll__count_sum(ATOLL__COUNT_INLINE);

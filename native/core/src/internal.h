@@ -34,6 +34,8 @@ _Static_assert(sizeof(void *) == 8, "64-bit platforms only");
 #define ATOLL__TARGETS_MAX 65536u
 #define ATOLL__ENGINES_MAX 16u
 #define ATOLL__BLOBS_MAX 256u
+/* Of a plugin's id, and of an export's name. */
+#define ATOLL__NAME_BYTES_MAX 65535u
 #define ATOLL__LOGS_MAX 256u
 #define ATOLL__UNIT_BYTES 65536u
 #define ATOLL__INLINE_PAYLOAD_MAX 65536u

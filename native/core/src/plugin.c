@@ -14,7 +14,6 @@
 
 #define PLUGINS_MAX 4096u
 #define BUCKETS 256u
-#define NAME_BYTES_MAX 65535u
 
 /* Sorted by bare name, then by name. */
 typedef struct export {
@@ -134,11 +133,11 @@ static atoll_status_t export_find(
 
 static atoll_status_t names_check(
     uint32_t id_length, const atoll_export_t *exports, uint32_t exports_length, size_t *bytes) {
-    if (id_length > NAME_BYTES_MAX || exports_length > ATOLL__TARGETS_MAX)
+    if (id_length > ATOLL__NAME_BYTES_MAX || exports_length > ATOLL__TARGETS_MAX)
         return ATOLL_INVALID_ARGUMENT;
     *bytes = id_length;
     for (uint32_t i = 0; i < exports_length; i++) {
-        if (exports[i].name == NULL || exports[i].name_length > NAME_BYTES_MAX)
+        if (exports[i].name == NULL || exports[i].name_length > ATOLL__NAME_BYTES_MAX)
             return ATOLL_INVALID_ARGUMENT;
         *bytes += exports[i].name_length;
     }
@@ -281,8 +280,9 @@ atoll_status_t atoll__plugin_find(
         return atoll__fail(ATOLL_NO_MEMORY, "Cannot find plugin: out of memory");
     const plugin_t *plugin = by_id(id, id_length);
     ATOLL__WINDOW();
+    atoll_plugin_info_t found = {0};
     if (plugin != NULL)
-        *info = (atoll_plugin_info_t){
+        found = (atoll_plugin_info_t){
             .plugin = plugin->number,
             .generation = plugin->generation,
             .engine = plugin->engine,
@@ -294,11 +294,12 @@ atoll_status_t atoll__plugin_find(
         return atoll__fail(ATOLL_NOT_FOUND, "Cannot find plugin: none of that id is loaded");
     /* Its limits are the group's own: gone when the plugin went meanwhile. */
     atoll__limits_t limits;
-    if (!atoll__group_limits(info->group, &limits))
+    if (!atoll__group_limits(found.group, &limits))
         return atoll__fail(ATOLL_NOT_FOUND, "Cannot find plugin: it is being unloaded");
-    info->concurrency_max = limits.concurrency_max;
-    info->queue_max = limits.queue_max;
-    info->budget_default_us = limits.budget_us == UINT32_MAX ? 0 : (uint32_t)limits.budget_us;
+    found.concurrency_max = limits.concurrency_max;
+    found.queue_max = limits.queue_max;
+    found.budget_default_us = limits.budget_us == UINT32_MAX ? 0 : (uint32_t)limits.budget_us;
+    *info = found;
     return ATOLL_OK;
 }
 

@@ -176,28 +176,6 @@ TEST(inline_allowed, "control, detached and large requests are not allowed to ru
     peer_close(&peer);
 }
 
-TEST(stale_ticket, "A30: a stale, forged or foreign ticket is not found and harms nothing") {
-    peer_t peer = peer_open();
-    peer_t other = peer_join();
-    CHECK_EQUAL(peer_call(&peer, peer_target(&peer, HOLD), "x"), ATOLL_PENDING);
-    uint32_t ticket = peer.submitted->ticket;
-    CHECK_EQUAL(atoll_cancel(other.client, ticket), ATOLL_NOT_FOUND);
-    CHECK_EQUAL(atoll_stream_credit(other.client, ticket, 1), ATOLL_NOT_FOUND);
-    const uint32_t forged[] = {0, 1, ticket + 1, ticket ^ 0x80000000u, UINT32_MAX};
-    for (size_t i = 0; i < sizeof forged / sizeof forged[0]; i++) {
-        CHECK_EQUAL(atoll_cancel(peer.client, forged[i]), ATOLL_NOT_FOUND);
-        CHECK_EQUAL(atoll_stream_credit(peer.client, forged[i], 1), ATOLL_NOT_FOUND);
-        CHECK_EQUAL(atoll_stream_send(peer.client, forged[i], 1), ATOLL_NOT_FOUND);
-    }
-    CHECK_EQUAL(peer_control(&peer, "release 1"), 1);
-    atoll_event_t event = peer_expect(&peer, ATOLL_KIND_REPLY);
-    CHECK_EQUAL(event.status, ATOLL_OK);
-    peer_give(&peer, &event);
-    CHECK_EQUAL(atoll_cancel(peer.client, ticket), ATOLL_NOT_FOUND);
-    peer_leave(&other);
-    peer_close(&peer);
-}
-
 TEST(reaped_once, "A30: a ticket is reaped once, its successor is another one") {
     peer_t peer = peer_open();
     uint32_t target = peer_target(&peer, PEND);

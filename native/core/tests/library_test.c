@@ -425,34 +425,3 @@ TEST(engine_load, "an engine that cannot be loaded is refused with a reason") {
     CHECK_EQUAL(engine, first);
     CHECK_EQUAL(atoll_close(), ATOLL_OK);
 }
-
-TEST(arguments, "null pointers and calls on a closed library are refused, not followed") {
-    atoll_stats_t stats;
-    CHECK_EQUAL(atoll_stats(&stats), ATOLL_CLOSED);
-    CHECK_EQUAL(atoll_stats(NULL), ATOLL_INVALID_ARGUMENT);
-    CHECK_EQUAL(atoll_open(NULL, 1, NULL), ATOLL_INVALID_ARGUMENT);
-    CHECK_EQUAL(atoll_client_open(NULL), ATOLL_INVALID_ARGUMENT);
-    atoll_client_info_t info;
-    CHECK_EQUAL(atoll_client_open(&info), ATOLL_CLOSED);
-    CHECK_EQUAL(atoll_slot_take(1, 1), 0);
-    CHECK_EQUAL(atoll_blob_put(1, NULL, 1, NULL), ATOLL_INVALID_ARGUMENT);
-    CHECK_EQUAL(atoll_error_text(NULL, 5), 0);
-    CHECK_EQUAL(atoll_abi_version(), ATOLL_ABI_VERSION);
-}
-
-TEST(exports, "only the functions of the ABI are exported") {
-    char command[700];
-    (void)snprintf(
-        command, sizeof command, "nm -D --defined-only '%s/libatoll.so' | cut -d' ' -f3",
-        test_folder());
-    FILE *pipe = popen(command, "r");
-    CHECK(pipe != NULL);
-    char line[128];
-    uint32_t count = 0;
-    while (fgets(line, sizeof line, pipe) != NULL) {
-        CHECK(strncmp(line, "atoll_", 6) == 0 && line[6] != '_');
-        count++;
-    }
-    CHECK_EQUAL(pclose(pipe), 0);
-    CHECK_EQUAL(count, 23);
-}
