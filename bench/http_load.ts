@@ -163,7 +163,8 @@ export async function startPeer(
   const url = await new Promise<string>((resolve, reject) => {
     const take = (chunk: Uint8Array) => {
       text += String(chunk);
-      const match = ready.exec(text);
+      // A chunk may end in the middle of the address.
+      const match = ready.exec(text.slice(0, text.lastIndexOf("\n") + 1));
       if (match !== null) resolve((match[1] ?? "").replace(/\/$/, ""));
     };
     child.stdout.on("data", take);
