@@ -85,6 +85,13 @@ export function allSuites(cargoTarget: string): readonly Suite[] {
       needs: [{ program: "valgrind", package: "valgrind" }],
     },
     {
+      name: "C core under libFuzzer",
+      command: () => [...runScript("deno", "native/core/fuzz/main.ts"), "30"],
+      needs: [{ program: "clang", package: "clang" }],
+      counts: plainCounts,
+      watchdogMinutes: 10,
+    },
+    {
       ...check("format: Rust", () => ["cargo", "fmt", "--check"]),
       cwd: "native/sandbox",
     },

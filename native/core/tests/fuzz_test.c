@@ -1,100 +1,15 @@
-/* Frames that nobody would write: mutations of the vectors, held against what must be true of any.
- *
- * Deterministic, so that a finding is found again; a bounded number in the suite, ATOLL_FUZZ_SECONDS of
- * it by `make fuzz SECONDS=600`. LLVMFuzzerTestOneInput is there for who has libFuzzer. What is found
- * is kept as a vector in tests/corpus/wire. */
+/* Inputs of the fuzzers (fuzz/) without a fuzzer: mutations of the wire vectors, the same ones each
+ * time, and the programs that were kept. They run where clang is missing, and under every sanitizer. */
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../fuzz/fuzz.h"
 #include "vectors.h"
 
 #define SEEDS_MAX 256u
 #define INPUT_MAX 16384u
-#define ROUNDS 200000u
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* ---- what must be true ---- */
-
-static bool inside(const uint8_t *at, uint64_t length, const uint8_t *bytes, size_t size) {
-    return at >= bytes && at <= bytes + size && length <= (uint64_t)(bytes + size - at);
-}
-
-static void check_bounds(const atoll__message_t *message, const uint8_t *bytes, size_t size) {
-    CHECK(inside(message->payload, message->frame.payload_length, bytes, size));
-    if (message->parts_count == 0) return;
-    CHECK(message->parts_count <= ATOLL_PARTS_MAX);
-    CHECK(inside(message->parts, message->parts_count * sizeof(atoll_part_t), bytes, size));
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < message->parts_count; i++) {
-        atoll_part_t part;
-        memcpy(&part, message->parts + i * sizeof part, sizeof part);
-        CHECK(part.length > 0 && (uint64_t)part.offset + part.length <= UINT32_MAX);
-        sum += part.length;
-    }
-    CHECK_EQUAL(sum, message->parts_bytes);
-}
-
-/* Written again from what was read, it reads the same. */
-static void check_again(const atoll__message_t *message) {
-    atoll_frame_t frame = message->frame;
-    uint8_t extensions[64];
-    uint32_t length = 0;
-    if (atoll__message_has(message, ATOLL_EXTENSION_TRACE)) {
-        atoll_trace_t trace = atoll__trace_extension(&message->trace);
-        memcpy(extensions, &trace, sizeof trace);
-        length += (uint32_t)sizeof trace;
-    }
-    frame.extension_words = (uint16_t)(length / 8u);
-    size_t size = (size_t)atoll__frame_bytes(&frame);
-    uint8_t *bytes = malloc(size);
-    CHECK(bytes != NULL);
-    atoll__frame_write(bytes, &frame, extensions, message->payload);
-    atoll__message_t again;
-    CHECK_EQUAL(
-        atoll__frame_read(bytes, size, ATOLL_LEVEL_STRUCTURE, &again), ATOLL_FAULT_NONE);
-    CHECK_EQUAL(again.frame.request_id, message->frame.request_id);
-    CHECK_EQUAL(again.frame.payload_length, message->frame.payload_length);
-    bool same = frame.payload_length == 0 ||
-                memcmp(again.payload, message->payload, frame.payload_length) == 0;
-    CHECK(same);
-    CHECK_EQUAL(
-        atoll__message_has(&again, ATOLL_EXTENSION_TRACE),
-        atoll__message_has(message, ATOLL_EXTENSION_TRACE));
-    free(bytes);
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    /* Exactly as large as the input, so that a sanitizer sees the first byte too far. */
-    uint8_t *bytes = malloc(size + 1);
-    uint8_t *copy = malloc(size + 1);
-    CHECK(bytes != NULL && copy != NULL);
-    bytes = realloc(bytes, size == 0 ? 1 : size);
-    copy = realloc(copy, size == 0 ? 1 : size);
-    if (size > 0) memcpy(bytes, data, size);
-    atoll__message_t message;
-    atoll_fault_t faults[3];
-    for (atoll_level_t level = ATOLL_LEVEL_HEADER; level <= ATOLL_LEVEL_FULL; level++) {
-        faults[level] = atoll__frame_read(bytes, size, level, &message);
-        CHECK(faults[level] <= ATOLL_FAULT_PADDING);
-        if (faults[level] != ATOLL_FAULT_NONE) continue;
-        check_bounds(&message, bytes, size);
-        if (level == ATOLL_LEVEL_STRUCTURE) check_again(&message);
-        /* A level does what the one before does. */
-        if (level > 0) CHECK_EQUAL(faults[level - 1], ATOLL_FAULT_NONE);
-    }
-    if (faults[0] != ATOLL_FAULT_NONE) CHECK_EQUAL(faults[1], faults[0]);
-    atoll__message_t shared;
-    CHECK_EQUAL(
-        atoll__frame_receive(ATOLL__PEER_SHARED, bytes, size, copy, size, &shared), faults[2]);
-    if (faults[2] == ATOLL_FAULT_NONE) check_bounds(&shared, copy, size);
-    atoll_fault_t remote =
-        atoll__frame_receive(ATOLL__PEER_REMOTE, bytes, size, NULL, 0, &message);
-    CHECK(remote == faults[2] || remote == ATOLL_FAULT_CLOCK);
-    free(copy);
-    free(bytes);
-    return 0;
-}
+#define ROUNDS 120000u
 
 /* ---- mutation ---- */
 
@@ -154,19 +69,6 @@ static size_t mutate(uint8_t *bytes, size_t size) {
     return size;
 }
 
-/* Most mutations end at the checksum; half of them get a good one, to see what comes behind it. */
-static void mend(uint8_t *bytes, size_t size) {
-    atoll_frame_t frame;
-    if (size < sizeof frame || random_below(2) == 0) return;
-    memcpy(&frame, bytes, sizeof frame);
-    uint64_t end = sizeof frame + (uint64_t)frame.extension_words * 8u;
-    if ((frame.flags & ATOLL_FLAG_CHECKED) != 0) end += frame.payload_length;
-    if (end > size) return;
-    memset(bytes + 28, 0, 4);
-    uint32_t crc = atoll__crc32c(0, bytes, (size_t)end);
-    memcpy(bytes + 28, &crc, 4);
-}
-
 static void fuzz_round(uint64_t number) {
     static uint8_t input[INPUT_MAX];
     random_state = number * 0xD1342543DE82EF95u;
@@ -174,25 +76,41 @@ static void fuzz_round(uint64_t number) {
     size_t size = seeds[seed].size;
     memcpy(input, seeds[seed].bytes, size);
     for (uint32_t i = random_below(4); i > 0; i--) size = mutate(input, size);
-    mend(input, size);
-    (void)LLVMFuzzerTestOneInput(input, size);
+    fuzz_frame(input, size);
 }
 
 TEST(fuzz_frames, "A26: fuzz: mutated frames are refused or read, never beyond their bytes") {
     (void)vectors_each(seed_keep);
     CHECK(seeds_count > 80);
-    const char *seconds = getenv("ATOLL_FUZZ_SECONDS");
-    uint64_t end_ns = 0;
-    uint64_t round = 0;
-    if (seconds != NULL) {
-        /* The long mode has other numbers each time, and says which, so that they can be tried again. */
-        round = atoll__prim_now_ns();
-        end_ns = round + strtoull(seconds, NULL, 10) * 1000000000u;
-        printf("# from round %llu on\n", (unsigned long long)round);
-        fflush(stdout);
-    }
-    do {
-        for (uint32_t i = 0; i < ROUNDS; i++) fuzz_round(round++);
-    } while (atoll__prim_now_ns() < end_ns);
+    uint32_t rounds = test_rounds(ROUNDS);
+    for (uint64_t round = 0; round < rounds; round++) fuzz_round(round);
     while (seeds_count > 0) free(seeds[--seeds_count].bytes);
+}
+
+/* ---- programs ---- */
+
+static void program_run(const char *path) {
+    static uint8_t program[INPUT_MAX];
+    FILE *file = fopen(path, "rb");
+    CHECK(file != NULL);
+    size_t size = fread(program, 1, sizeof program, file);
+    (void)fclose(file);
+    fuzz_api(program, size);
+}
+
+TEST(fuzz_programs, "A30: fuzz: programs of the API that were kept do no harm, and give all back") {
+    /* As for the vectors: the tests run in native/core. */
+    const char *folder = "../../tests/corpus/api";
+    DIR *listing = opendir(folder);
+    CHECK(listing != NULL);
+    uint32_t count = 0;
+    for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
+        if (entry->d_name[0] == '.' || strcmp(entry->d_name, "README.md") == 0) continue;
+        char path[512];
+        (void)snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        program_run(path);
+        count++;
+    }
+    (void)closedir(listing);
+    CHECK(count >= 30);
 }

@@ -1,5 +1,7 @@
 /* The runner, and the client that tests use.
  *
+ * core_test FOLDER [TEXT | -TEXT] runs the tests with TEXT in their name, or those without it.
+ *
  * Owns: running, counting and printing. Must not know what is tested. */
 #include "harness.h"
 
@@ -35,6 +37,17 @@ _Noreturn void test_fail(const char *file, int line, const char *text) {
     longjmp(back, 1);
 }
 
+uint32_t test_rounds(uint32_t rounds) {
+    const char *slower = getenv("ATOLL_TEST_SLOWER");
+    uint32_t by = slower == NULL ? 1 : (uint32_t)strtoul(slower, NULL, 10);
+    return by < 2 ? rounds : rounds < by ? 1 : rounds / by;
+}
+
+static bool is_wanted(const test_t *test, const char *filter) {
+    if (filter[0] == '-') return strstr(test->name, filter + 1) == NULL;
+    return strstr(test->name, filter) != NULL;
+}
+
 const char *test_folder(void) {
     return folder;
 }
@@ -51,7 +64,7 @@ int main(int count, char **arguments) {
     int passed = 0;
     int failed = 0;
     for (test_t *test = first; test != NULL; test = test->next) {
-        if (strstr(test->name, filter) == NULL) continue;
+        if (!is_wanted(test, filter)) continue;
         if (setjmp(back) == 0) {
             test->body();
             passed++;
@@ -214,10 +227,4 @@ atoll_stats_t stats_now(void) {
     atoll_stats_t stats;
     CHECK_EQUAL(atoll_stats(&stats), ATOLL_OK);
     return stats;
-}
-
-uint32_t slots_used(const atoll_stats_t *stats) {
-    uint32_t used = stats->extents_used;
-    for (size_t i = 0; i < ATOLL__CLASSES; i++) used += stats->slots_used[i];
-    return used;
 }

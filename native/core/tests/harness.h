@@ -67,6 +67,10 @@ enum {
     INSPECT = 16
 };
 
+/* How often a long loop goes round: `rounds`, or where ATOLL_TEST_SLOWER=N says that everything takes N
+ * times as long, as many as fit into the same time. */
+uint32_t test_rounds(uint32_t rounds);
+
 /* Folder of the built files. */
 const char *test_folder(void);
 const char *test_engine_path(void);
@@ -112,7 +116,11 @@ bool peer_payload_is(peer_t *peer, const atoll_event_t *event, const char *text)
 
 atoll_stats_t stats_now(void);
 /* Slots of all classes and extents that are taken. */
-uint32_t slots_used(const atoll_stats_t *stats);
+static inline uint32_t slots_used(const atoll_stats_t *stats) {
+    uint32_t used = stats->extents_used;
+    for (size_t i = 0; i < ATOLL__CLASSES; i++) used += stats->slots_used[i];
+    return used;
+}
 /* Waits until a condition holds; ends the test when it never does. */
 #define EVENTUALLY(condition)                                            \
     do {                                                                 \

@@ -63,7 +63,7 @@ static pthread_t workers[2];
 static atomic_uint states;
 static atomic_uint cancels;
 static atomic_uint control_inline;
-static uint8_t *kept_bytes;
+static uint8_t *kept_bytes; /* lock */
 static uint64_t kept_length;
 
 static void put(state_t *state) {
@@ -220,6 +220,19 @@ static uint32_t sum(const uint8_t *bytes, uint64_t length) {
     return result;
 }
 
+/* Keeps another blob, or none, and lets go of the one before; the sum of its bytes. */
+static uint32_t keep(uint8_t *bytes, uint64_t length) {
+    pthread_mutex_lock(&lock);
+    uint8_t *before = kept_bytes;
+    uint64_t before_length = kept_length;
+    kept_bytes = bytes;
+    kept_length = length;
+    pthread_mutex_unlock(&lock);
+    uint32_t result = sum(before, before_length);
+    host->blob_free(before, before_length);
+    return result;
+}
+
 /* `group C Q B`, `set G C Q B`, `ungroup G`, `target H G`, `untarget T`, `release N`, `states`,
  * `cancels`, `blob B`, `keep B`, `kept`,
  * `plugin G T` (id demo, export demo:api/a#echo), `unplugin P`: what each answers is a number. */
@@ -262,10 +275,12 @@ static atoll_status_t control(void *call, const char *text, char *answer, size_t
         result = sum(bytes, length);
         if (status == ATOLL_OK) host->blob_free(bytes, length);
     } else if (strcmp(word, "keep") == 0) {
-        status = host->blob_take(call, a, &kept_bytes, &kept_length);
+        uint8_t *bytes = NULL;
+        uint64_t length = 0;
+        status = host->blob_take(call, a, &bytes, &length);
+        if (status == ATOLL_OK) (void)keep(bytes, length);
     } else if (strcmp(word, "kept") == 0) {
-        result = sum(kept_bytes, kept_length);
-        host->blob_free(kept_bytes, kept_length);
+        result = keep(NULL, 0);
     } else {
         status = ATOLL_INVALID_ARGUMENT;
     }
@@ -294,7 +309,9 @@ static atoll_status_t start_control(void *call, const atoll_request_t *request) 
     char answer[32];
     if (request->inline_allowed != 0) atomic_fetch_add(&control_inline, 1);
     uint32_t length = request->payload_length < 127 ? request->payload_length : 127;
-    memcpy(text, request->payload, length);
+    uint8_t *payload;
+    if (host->call_payload(call, &payload) != ATOLL_OK) abort();
+    memcpy(text, payload, length);
     atoll_status_t status = control(call, text, answer, sizeof answer);
     host->call_reply(call, status, 0, (uint8_t *)answer, (uint32_t)strlen(answer));
     return ATOLL_OK;
@@ -319,11 +336,14 @@ static int inspect(const atoll_request_t *request, char *answer, size_t capacity
 }
 
 static atoll_status_t start_here(void *call, const atoll_request_t *request) {
-    const uint8_t *payload = request->payload;
+    uint8_t *payload;
     uint32_t length = request->payload_length;
     char text[16] = {0};
-    if (payload != NULL) memcpy(text, payload, length < 15 ? length : 15);
+    if (host->call_payload(call, &payload) != ATOLL_OK) abort();
+    memcpy(text, payload, length < 15 ? length : 15);
     uint32_t count = (uint32_t)strtoul(text, NULL, 10);
+    uint32_t most = request->handle == LOGS ? 10000 : 128u << 20;
+    if (count > most) count = most;
     if (request->handle == GROW) {
         uint8_t *bytes = malloc(count + 1);
         if (bytes == NULL) abort();
@@ -431,6 +451,7 @@ static void state_free(void *engine, void *argument) {
 static void engine_close(void *engine) {
     (void)engine;
     held_release(UINT32_MAX, ATOLL_CANCELLED);
+    (void)keep(NULL, 0);
     pthread_mutex_lock(&lock);
     closing = true;
     pthread_cond_broadcast(&wanted);
