@@ -55,6 +55,13 @@ export function allSuites(cargoTarget: string): readonly Suite[] {
       watchdogMinutes: 10,
     },
     {
+      name: "C core under valgrind",
+      command: () => ["make", "-s", "-C", "native/core", "test-valgrind"],
+      counts: plainCounts,
+      watchdogMinutes: 10,
+      needs: [{ program: "valgrind", package: "valgrind" }],
+    },
+    {
       name: "C core for arm64",
       command: () => ["make", "-s", "-C", "native/core", "test-arm"],
       counts: plainCounts,

@@ -165,7 +165,8 @@ static void *submit_until_closed(void *argument) {
 }
 
 TEST(close_inside, "close waits for threads that are inside: a closed engine is not called") {
-    for (uint32_t round = 0; round < 50; round++) {
+    uint32_t rounds = test_rounds(50);
+    for (uint32_t round = 0; round < rounds; round++) {
         peer_t peer = peer_open();
         uint32_t targets[2] = {peer_target(&peer, ECHO), peer_target(&peer, PEND)};
         peer_t others[2];

@@ -100,7 +100,8 @@ static void *hazard_reader(void *unused) {
 
 static void *hazard_writer(void *unused) {
     (void)unused;
-    for (uint32_t i = 0; i < SWAPS; i++) {
+    uint32_t swaps = test_rounds(SWAPS);
+    for (uint32_t i = 0; i < swaps; i++) {
         object_t *next = object_new(i);
         atoll__retired_t *before = atomic_exchange_explicit(
             &places[i % PLACES], &next->retired, memory_order_acq_rel);
@@ -159,7 +160,8 @@ static void *epoch_reader(void *unused) {
 
 static void *epoch_writer(void *unused) {
     (void)unused;
-    for (uint32_t i = 0; i < SWAPS; i++) {
+    uint32_t swaps = test_rounds(SWAPS);
+    for (uint32_t i = 0; i < swaps; i++) {
         CHECK(pthread_mutex_lock(&cells_lock) == 0);
         atoll__rcu_t *cell = &cells[i % PLACES];
         const object_t *own = atoll__rcu_own(cell);
@@ -179,7 +181,7 @@ TEST(epoch_torture, "reclaim: epochs keep what is read while writers copy and re
     torture(epoch_reader, epoch_writer);
     for (uint32_t i = 0; i < PLACES; i++) {
         const object_t *last = atoll__rcu_own(&cells[i]);
-        CHECK_EQUAL(last->values[0], SWAPS);
+        CHECK_EQUAL(last->values[0], test_rounds(SWAPS));
         atoll__rcu_publish(&cells[i], NULL, object_release);
     }
     objects_end();

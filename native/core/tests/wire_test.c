@@ -196,7 +196,8 @@ __attribute__((no_sanitize("thread"))) static void scribbled_receive(uint32_t si
     CHECK(copy != NULL);
     atoll__message_t message;
     uint32_t good = 0;
-    for (uint32_t i = 0; i < 200000 || good == 0; i++) {
+    uint32_t rounds = test_rounds(200000);
+    for (uint32_t i = 0; i < rounds || good == 0; i++) {
         /* The frame may grow beyond the copy's room: that is a fault, not a write. */
         atoll_fault_t fault = atoll__frame_receive(
             ATOLL__PEER_SHARED, shared_bytes, sizeof shared_bytes, copy, size, &message);
