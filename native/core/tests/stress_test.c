@@ -1,4 +1,5 @@
 /* Several isolates at once, in ways that a thread checker can judge. */
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -246,9 +247,18 @@ TEST(stress_arena, "two isolates take and give slots of all classes: none is giv
 #define PASSES 6000000u
 #endif
 
+/* What a slot says about itself, at its beginning; behind it lies one byte again and again. */
+typedef struct block {
+    uint32_t slot;
+    uint32_t client;
+    uint32_t bytes;
+    uint32_t filling;
+} block_t;
+
 typedef struct passer {
     uint32_t client;
     uint32_t seed;
+    uint32_t given; /* slots of the one before */
     struct passer *next;
     /* What the one before passes on. */
     _Alignas(64) _Atomic uint32_t tail;
@@ -263,12 +273,32 @@ static uint32_t pass_random(passer_t *passer) {
     return passer->seed >> 16;
 }
 
+static void block_fill(uint32_t slot, uint32_t client, uint32_t bytes) {
+    block_t block = {
+        .slot = slot, .client = client, .bytes = bytes, .filling = (slot ^ client ^ bytes) & 0xFFu};
+    uint8_t *at = atoll__slot_bytes(slot);
+    memcpy(at, &block, sizeof block);
+    if (bytes > sizeof block) memset(at + sizeof block, (int)block.filling, bytes - sizeof block);
+}
+
+/* Whether the slot holds what its taker wrote, to the last byte, and is that taker's still. */
+static bool block_whole(uint32_t slot, const block_t *block) {
+    if (block->slot != slot || !atoll__slot_is(block->client, slot, ATOLL__HOLD_LIBRARY) ||
+        atoll__slot_capacity(slot) < block->bytes)
+        return false;
+    if (block->bytes <= sizeof *block) return true;
+    const uint8_t *rest = atoll__slot_bytes(slot) + sizeof *block;
+    return *rest == block->filling &&
+           memcmp(rest, rest + 1, block->bytes - sizeof *block - 1) == 0;
+}
+
 static void pass_give(passer_t *passer, uint32_t slot) {
-    uint32_t stamp;
-    memcpy(&stamp, atoll__slot_bytes(slot), sizeof stamp);
-    if (stamp != slot) atomic_fetch_add(&pass_wrong, 1);
+    block_t block;
+    memcpy(&block, atoll__slot_bytes(slot), sizeof block);
+    bool right = block_whole(slot, &block) && block.client != passer->client &&
+                 !atoll__slot_is(passer->client, slot, ATOLL__HOLD_LIBRARY);
     atomic_store_explicit(&arena_marks[slot], 0, memory_order_relaxed);
-    if (!atoll__slot_free(passer->client, slot, ATOLL__HOLD_LIBRARY))
+    if (!right || !atoll__slot_free(block.client, slot, ATOLL__HOLD_LIBRARY))
         atomic_fetch_add(&pass_wrong, 1);
 }
 
@@ -278,6 +308,7 @@ static uint32_t pass_receive(passer_t *passer) {
     uint32_t tail = atomic_load_explicit(&passer->tail, memory_order_acquire);
     for (uint32_t at = head; at != tail; at++) pass_give(passer, passer->ring[at % PASS_RING]);
     atomic_store_explicit(&passer->head, tail, memory_order_release);
+    passer->given += tail - head;
     return tail - head;
 }
 
@@ -293,7 +324,8 @@ static _Atomic uint32_t pass_done;
 
 static void *pass_main(void *argument) {
     passer_t *passer = argument;
-    for (uint32_t i = 0; i < PASSES; i++) {
+    uint32_t passes = test_rounds(PASSES);
+    for (uint32_t i = 0; i < passes; i++) {
         /* Mostly small ones, as frames are. */
         uint32_t bits = pass_random(passer);
         uint32_t bytes = 1u << (bits % 64 == 0 ? bits / 64 % 18 : bits / 64 % 13);
@@ -302,13 +334,13 @@ static void *pass_main(void *argument) {
             atomic_fetch_add(&pass_wrong, 1);
             continue;
         }
-        memcpy(atoll__slot_bytes(slot), &slot, sizeof slot);
-        if (!pass_send(passer->next, slot)) pass_give(passer, slot);
+        block_fill(slot, passer->client, bytes);
+        while (!pass_send(passer->next, slot))
+            if (pass_receive(passer) == 0) (void)sched_yield();
         if (i % 16 == 0) (void)pass_receive(passer);
     }
     atomic_fetch_add(&pass_done, 1);
-    while (pass_receive(passer) > 0 || atomic_load(&pass_done) < PASSERS) {
-    }
+    while (pass_receive(passer) > 0 || atomic_load(&pass_done) < PASSERS) (void)sched_yield();
     (void)pass_receive(passer);
     return NULL;
 }
@@ -324,6 +356,8 @@ static uint32_t units_free(uint32_t client) {
 
 TEST(stress_pass, "24 million slots taken by one thread and given by another: none twice, none lost") {
     peer_t peer = peer_open();
+    peer_t peers[PASSERS];
+    for (uint32_t i = 0; i < PASSERS; i++) peers[i] = peer_join();
     uint32_t units = units_free(peer.client);
     atoll_stats_t before = stats_now();
     static passer_t passers[PASSERS];
@@ -332,7 +366,7 @@ TEST(stress_pass, "24 million slots taken by one thread and given by another: no
     atomic_store(&pass_done, 0);
     for (uint32_t i = 0; i < PASSERS; i++)
         passers[i] = (passer_t){
-            .client = peer.client, .seed = i + 3, .next = &passers[(i + 1) % PASSERS]};
+            .client = peers[i].client, .seed = i + 3, .next = &passers[(i + 1) % PASSERS]};
     for (uint32_t i = 0; i < PASSERS; i++)
         CHECK(pthread_create(&threads[i], NULL, pass_main, &passers[i]) == 0);
     for (uint32_t i = 0; i < PASSERS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
@@ -340,12 +374,19 @@ TEST(stress_pass, "24 million slots taken by one thread and given by another: no
     atoll_stats_t after = stats_now();
     uint64_t taken = 0;
     for (uint32_t class = 0; class < ATOLL__CLASSES; class++) {
+        uint64_t of_class = after.slots_taken[class] - before.slots_taken[class];
         CHECK_EQUAL(after.slots_used[class], before.slots_used[class]);
-        taken += after.slots_taken[class] - before.slots_taken[class];
+        CHECK_EQUAL(after.slots_given[class] - before.slots_given[class], of_class);
+        CHECK(of_class > 0);
+        taken += of_class;
     }
+    uint64_t passes = (uint64_t)PASSERS * test_rounds(PASSES);
     /* Those of more than 64 KiB are extents. */
-    CHECK(taken > (uint64_t)PASSERS * PASSES / 100 * 99);
-    CHECK_EQUAL(after.extents_used, 0);
+    CHECK(taken > passes / 100 * 99);
+    CHECK_EQUAL(after.extents_used, before.extents_used);
+    for (uint32_t i = 0; i < PASSERS; i++) CHECK_EQUAL(passers[i].given, passes / PASSERS);
     CHECK_EQUAL(units_free(peer.client), units);
+    for (uint32_t i = 0; i < PASSERS; i++) peer_leave(&peers[i]);
+    EVENTUALLY(stats_now().clients == 1);
     peer_close(&peer);
 }
