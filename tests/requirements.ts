@@ -78,6 +78,11 @@ export const REQUIREMENTS: readonly Requirement[] = [
     source: "README, stopping",
   },
   {
+    id: "A26",
+    text: "frames with a bad magic, version, length or checksum, or cut off, are refused",
+    source: "docs/reference/wire.md",
+  },
+  {
     id: "A29",
     text: "while guests spin the event loop and other plugins answer",
     source: "README, limits",

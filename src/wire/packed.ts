@@ -29,7 +29,26 @@ export function needsPacking(value: unknown): boolean {
   return false;
 }
 
-/** A value in MessagePack: text as `str`, bytes as `bin`, objects as maps. A copy of its own. */
+/**
+ * A value in MessagePack: text as `str`, bytes as `bin`, objects as maps. A copy of its own.
+ * @throws TypeError bytes in another form than a Uint8Array
+ */
 export function pack(value: unknown): Uint8Array {
-  return packr.pack(value);
+  return packr.pack(plain(value));
+}
+
+/**
+ * The value as JSON.stringify sees it, but for bytes and big integers. msgpackr has forms of its own
+ * for dates, maps and errors, and of a view it writes as many elements as there are bytes: what lies
+ * behind them in its buffer would be sent as well.
+ */
+function plain(value: unknown): unknown {
+  if (typeof value === "function" || typeof value === "symbol") return undefined;
+  if (typeof value !== "object" || value === null || value instanceof Uint8Array) return value;
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
+    throw new TypeError(`Cannot send a ${value.constructor.name}: bytes are given as a Uint8Array`);
+  }
+  if ("toJSON" in value && typeof value.toJSON === "function") return plain(value.toJSON());
+  if (Array.isArray(value)) return value.map(plain);
+  return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, plain(field)]));
 }

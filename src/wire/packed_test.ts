@@ -31,3 +31,47 @@ test("only bytes and big integers need packing, however deep they are", () => {
     assert.equal(needsPacking(other), true);
   }
 });
+
+test("what is beside bytes is written as JSON would have it", () => {
+  class Point {
+    readonly x = 1;
+    toString(): string {
+      return "a point";
+    }
+  }
+  const beside = {
+    date: new Date(0),
+    map: new Map([["a", 1]]),
+    point: new Point(),
+    method: () => 1,
+    list: [() => 1, Symbol("s")],
+    own: { toJSON: () => ["own"] },
+    "__proto__x": 1,
+  };
+  const packed = unpack(pack({ bytes: new Uint8Array([7]), ...beside })) as Record<string, unknown>;
+  const { bytes, ...rest } = packed;
+  assert.deepEqual(new Uint8Array(bytes as Uint8Array), new Uint8Array([7]));
+  assert.deepEqual(rest, JSON.parse(JSON.stringify(beside)));
+});
+
+test("a view that is no Uint8Array is refused, so that nothing of the buffer goes with it", () => {
+  const buffer = new ArrayBuffer(8);
+  for (
+    const view of [
+      new Float64Array(40),
+      new BigUint64Array(1),
+      new Int8Array(2),
+      new DataView(buffer),
+      buffer,
+    ]
+  ) {
+    assert.throws(
+      () => pack({ bytes: new Uint8Array(1), view: [view] }),
+      (error: Error) => error.message.includes(`Cannot send a ${view.constructor.name}`),
+    );
+  }
+  assert.deepEqual(
+    new Uint8Array(unpack(pack(new Uint8Array([1, 2, 3, 4]).subarray(1, 3))) as Uint8Array),
+    new Uint8Array([2, 3]),
+  );
+});

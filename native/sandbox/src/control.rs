@@ -1,7 +1,7 @@
 //! CONTROL requests: load, describe, unload, instantiate, drop_instance, limits, stats.
 //!
-//! Owns: what they are in JSON and MessagePack; the archives of peers in Rust are in `peer`. It must
-//! not know how any of it is done.
+//! Owns: what they are in JSON; the archives of peers in Rust are in `peer`. It must not know how any
+//! of it is done.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -109,7 +109,7 @@ fn ready(answered: Result<Value, Outcome>) -> CallFuture {
 fn read(payload: &[u8], flags: u32) -> Result<Request<'_>, Outcome> {
     match u16::try_from(flags & u32::from(ATOLL_FLAG_ENCODING)) {
         Ok(ATOLL_FLAG_RKYV) => peer::read(payload).map(Request::from).map_err(broken),
-        Ok(ATOLL_FLAG_MSGPACK) => rmp_serde::from_slice(payload).map_err(broken),
+        Ok(ATOLL_FLAG_MSGPACK) => Err(broken("it is JSON or an archive, not MessagePack")),
         _ => serde_json::from_slice(payload).map_err(broken),
     }
 }

@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::abi::{
-    ATOLL_FLAG_DETACHED, ATOLL_FLAG_END, ATOLL_KIND_CALL, ATOLL_KIND_CONTROL, ATOLL_KIND_HTTP,
-    ATOLL_OK, AtollRequest, AtollStatus,
+    ATOLL_FLAG_DETACHED, ATOLL_FLAG_END, ATOLL_INVALID_ARGUMENT, ATOLL_KIND_CALL,
+    ATOLL_KIND_CONTROL, ATOLL_KIND_HTTP, ATOLL_OK, AtollRequest, AtollStatus,
 };
 use crate::call::{self, Job, Payload};
 use crate::component::Plugin;
@@ -39,6 +39,9 @@ use crate::task::{self, Begun, CallFuture, Guard, Move, abandon, forget_panic};
 
 /// Payloads above this start on the workers: copying them is not interrupted by an epoch.
 const INLINE_PAYLOAD_BYTES: u32 = 64 * 1024;
+
+/// Most bytes of a CONTROL request; a component's bytes come by `atoll_blob_put`.
+const CONTROL_PAYLOAD_BYTES: u32 = 64 * 1024;
 
 /// Why a frame of another kind is refused.
 const KINDS: &str = "frames are CALL, HTTP or CONTROL";
@@ -59,6 +62,10 @@ pub fn start(
     // sent after the last use.
     let payload = unsafe { Payload::new(request, call) };
     if request.kind == u32::from(ATOLL_KIND_CONTROL) {
+        // Read on this thread, and as a whole.
+        if request.payload_length > CONTROL_PAYLOAD_BYTES || request.parts_count > 0 {
+            return finish(reply, control_too_long());
+        }
         let work = control::run(engine, call, payload, request.flags);
         let call = controlled(work, call, reply, request.deadline_ns);
         return task::spawn(engine, call, state_out);
@@ -118,6 +125,12 @@ pub fn start(
         used_ns: if inline { meter::charged_inline() } else { 0 },
     };
     task::spawn(engine, call, state_out)
+}
+
+#[cold]
+fn control_too_long() -> Outcome {
+    let message = format!("a CONTROL request has at most {CONTROL_PAYLOAD_BYTES} bytes");
+    Outcome::message(ATOLL_INVALID_ARGUMENT, message)
 }
 
 /// Whether the caller's thread polls a call first.

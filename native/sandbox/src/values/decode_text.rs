@@ -95,15 +95,15 @@ fn bytes<E: de::Error>(visitor: &Value<'_>, text: &str) -> Result<Vec<Val>, E> {
 
 /// Bytes that are not written as text.
 pub(super) fn plain_bytes<E: de::Error>(visitor: &Value<'_>, bytes: &[u8]) -> Result<Val, E> {
-    let values = || bytes.iter().copied().map(Val::U8).collect();
+    let values = || {
+        visitor
+            .trace
+            .charge(visitor.shape, bytes.len(), size_of::<Val>())?;
+        Ok(bytes.iter().copied().map(Val::U8).collect())
+    };
     match visitor.shape {
-        Shape::Bytes => {
-            visitor
-                .trace
-                .charge(visitor.shape, bytes.len(), size_of::<Val>())?;
-            Ok(Val::List(values()))
-        }
-        Shape::FixedBytes(length) if bytes.len() == *length => Ok(Val::FixedLengthList(values())),
+        Shape::Bytes => Ok(Val::List(values()?)),
+        Shape::FixedBytes(length) if bytes.len() == *length => Ok(Val::FixedLengthList(values()?)),
         Shape::FixedBytes(_) => Err(visitor.wrong(&format!("{} bytes", bytes.len()))),
         _ => Err(visitor.wrong("bytes")),
     }

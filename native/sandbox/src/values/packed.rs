@@ -2,10 +2,11 @@
 //!
 //! Owns: what differs from JSON, which is the reader, the end of the text and the words for both.
 
+use std::fmt;
+
 use rmp_serde::Deserializer;
 use rmp_serde::decode::{Error, ReadRefReader};
-use serde::Deserialize;
-use serde::de::{Deserializer as _, IgnoredAny, Visitor};
+use serde::de::{Deserializer as _, Visitor};
 use wasmtime::component::Val;
 
 use super::decode_objects::Arguments;
@@ -55,9 +56,20 @@ fn read<'a, V: Visitor<'a>>(packed: &'a [u8], visitor: V) -> Result<V::Value, Er
     reader.set_max_depth(DEPTH_MAX);
     let value = reader.deserialize_any(visitor)?;
     // The reader does not say where it is; at the end there is no marker to be read.
-    match IgnoredAny::deserialize(&mut reader) {
+    match reader.deserialize_any(Nothing) {
         Err(Error::InvalidMarkerRead(_)) => Ok(value),
         _ => Err(Error::Syntax("something follows the map".to_owned())),
+    }
+}
+
+/// Takes no value, so that one is refused before what it holds is read.
+struct Nothing;
+
+impl Visitor<'_> for Nothing {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nothing more")
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wasmtime::component::Val;
 
 use super::super::Signature;
+use super::super::path::VALUES_MAX;
 use super::arguments::{check, signature};
 use super::echo::{Echo, engine};
 
@@ -138,6 +139,11 @@ fn what_is_no_map_of_arguments_is_refused() {
         &map("input", &[0xdb, 0xff, 0xff, 0xff, 0xff]),
         &[&map("input", &[0xa0])[..], &[0xc0]].concat(),
         &[&map("input", &[0xa0])[..], &[0xc1]].concat(),
+        // What follows may itself be cut off.
+        &[&map("input", &[0xa0])[..], &[0x91]].concat(),
+        &[&map("input", &[0xa0])[..], &[0x81]].concat(),
+        &[&map("input", &[0xa0])[..], &[0x92, 0xc0]].concat(),
+        &[&map("input", &[0xa0])[..], &[0xcc]].concat(),
     ] {
         let text = refused(&signature, bytes);
         assert!(text.starts_with(malformed), "{bytes:?}: {text}");
@@ -149,4 +155,18 @@ fn what_is_no_map_of_arguments_is_refused() {
     // Deep nesting ends at a bound, not at the end of the stack.
     let deep = map("input", &[0x91; 100_000]);
     assert!(refused(&signature, &deep).starts_with("arguments"));
+}
+
+#[test]
+fn bytes_of_fixed_length_count_as_values_too() {
+    let signature = signature("f: func(input: list<list<u8, 1024>>);");
+    let count = u16::try_from(VALUES_MAX / (1024 * size_of::<Val>()) + 1).unwrap();
+    let mut lists = vec![0xdc];
+    lists.extend_from_slice(&count.to_be_bytes());
+    for _ in 0..count {
+        lists.extend_from_slice(&[0xc5, 4, 0]);
+        lists.extend_from_slice(&[0; 1024]);
+    }
+    let text = refused(&signature, &map("input", &lists));
+    assert!(text.starts_with("arguments.input"), "{text}");
 }
