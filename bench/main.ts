@@ -1,11 +1,11 @@
 /**
- * Command: one bench by name, `deno task bench NAME [--runtime deno|bun] [--small] [--json] [--compare]
- * [--record]`, or the instruction counts of the core, `deno task bench --baseline [--check]`.
+ * Command: one bench by name, `deno task bench NAME [--runtime deno|bun] [--small] [--json]
+ * [--compare] [--record]`, or the core's instruction counts, `deno task bench --baseline [--check]`.
  *
  * Owns: arguments, and starting itself again under the other runtime. NAME is the file's name
  * without `_bench.ts`. `--compare` prints the ratios that changed since the last record on such a
- * machine, whatever they are; `--record` keeps those of this run. `--baseline` counts and writes `bench/baseline.json`, with `--check` it compares
- * and fails when a path takes more than 5 % more.
+ * machine, whatever they are; `--record` keeps those of this run. `--baseline` counts and writes
+ * `bench/baseline.json`, with `--check` it compares and fails when a path takes over 5 % more.
  */
 import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";

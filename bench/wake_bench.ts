@@ -5,7 +5,6 @@
  * loop, as a server without load has; the time runs from the native clock before the wake to the
  * same clock read by the handler.
  */
-
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
