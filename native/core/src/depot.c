@@ -142,6 +142,11 @@ static void count_slots(const uint32_t *slots, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) depots.counts[slots[i] / ATOLL__CELLS_PER_UNIT]++;
 }
 
+static void unit_free(uint32_t unit) {
+    atoll__unit_mark(unit, ATOLL__UNIT_FREE);
+    atoll__units_give(unit, 1, false);
+}
+
 /* Puts slots back whose units stay cut; the others' units become free. */
 static uint32_t keep_slots(depot_t *depot, uint32_t whole, const uint32_t *slots, uint32_t count) {
     uint32_t magazines = 0;
@@ -150,8 +155,7 @@ static uint32_t keep_slots(depot_t *depot, uint32_t whole, const uint32_t *slots
         if (depots.counts[unit] < whole) {
             magazines += single_put(depot, slots[i]);
         } else if (atoll__unit_kind(unit) != ATOLL__UNIT_FREE) {
-            atoll__unit_mark(unit, ATOLL__UNIT_FREE);
-            atoll__units_give(unit, 1, false);
+            unit_free(unit);
             depot->had -= whole;
         }
     }
@@ -169,16 +173,22 @@ static bool compact(uint32_t class) {
     uint32_t singles[ATOLL__ROUNDS_MAX];
     uint32_t singles_count = fill_singles(depot, singles, ATOLL__ROUNDS_MAX);
     count_slots(singles, singles_count);
-    if (depot->fresh < depot->fresh_end)
-        depots.counts[depot->fresh / ATOLL__CELLS_PER_UNIT] +=
-            (depot->fresh_end - depot->fresh) / step;
+    uint32_t fresh = (depot->fresh_end - depot->fresh) / step;
+    uint32_t fresh_unit = depot->fresh / ATOLL__CELLS_PER_UNIT;
+    if (fresh == whole) {
+        /* Nobody had any of it: the thread that cut it was served by what another one gave
+         * meanwhile. None of its slots is in a list that would lead back to it. */
+        unit_free(fresh_unit);
+        depot->fresh = depot->fresh_end;
+    } else if (fresh > 0) {
+        depots.counts[fresh_unit] += fresh;
+    }
     for (uint32_t at = first; at != ATOLL__STACK_EMPTY;
          at = atomic_load_explicit(&depots.links[at], memory_order_relaxed) - 1u)
         count_slots(atoll__magazine_slots(at), depot->rounds);
     /* Fresh slots need no magazine: they go with their unit or stay as they are. */
-    if (depot->fresh < depot->fresh_end &&
-        depots.counts[depot->fresh / ATOLL__CELLS_PER_UNIT] == whole) {
-        depot->had += (depot->fresh_end - depot->fresh) / step;
+    if (depot->fresh < depot->fresh_end && depots.counts[fresh_unit] == whole) {
+        depot->had += fresh;
         depot->fresh = depot->fresh_end;
     }
     uint32_t pushed = keep_slots(depot, whole, singles, singles_count);
@@ -202,8 +212,11 @@ static bool compact(uint32_t class) {
 
 uint32_t atoll__depot_units(uint32_t count) {
     uint32_t unit = atoll__units_take(count);
-    for (uint32_t class = ATOLL__CLASSES; unit == 0 && class-- > 0;)
+    for (uint32_t class = ATOLL__CLASSES; unit == 0 && class-- > 0;) {
+        /* Others give full magazines without the lock. */
+        ATOLL__WINDOW();
         if (compact(class)) unit = atoll__units_take(count);
+    }
     return unit;
 }
 

@@ -157,6 +157,72 @@ TEST(slab_short, "slab: when the arena is short, threads give back what they hoa
     peer_close(&peer);
 }
 
+/* More units than any arena has: asking for them looks at every class. */
+#define NEVER_UNITS (1u << 20)
+
+static void compact_all(void) {
+    atoll__slab_flush();
+    atoll__arena_lock();
+    uint32_t unit = atoll__depot_units(NEVER_UNITS);
+    atoll__arena_unlock();
+    CHECK_EQUAL(unit, 0);
+}
+
+TEST(slab_fresh, "slab: a unit that was cut, and of which nobody had a slot, becomes free again") {
+    peer_t peer = peer_open();
+    uint32_t units = whole_units(peer.client);
+    compact_all();
+    /* Of the largest class nothing is free now but whole units: one is cut, and no slot taken. */
+    uint32_t none = 0;
+    uint32_t carved = stats_now().units_carved[ATOLL__CLASSES - 1];
+    CHECK_EQUAL(atoll__depot_fill(ATOLL__CLASSES - 1, &none, 0, false), 0);
+    CHECK_EQUAL(stats_now().units_carved[ATOLL__CLASSES - 1], carved + 1);
+    compact_all();
+    CHECK_EQUAL(whole_units(peer.client), units);
+    peer_close(&peer);
+}
+
+typedef struct {
+    uint32_t client;
+    uint32_t seed;
+    uint32_t short_of; /* how often there was no slot */
+    uint32_t slots[8 * MANY];
+} greedy_t;
+
+/* Takes slots of one class after the other until there are none, and gives them back. */
+static void *greedy(void *argument) {
+    greedy_t *greedy = argument;
+    for (uint32_t round = 0; round < 60; round++) {
+        greedy->seed = greedy->seed * 1664525u + 1013904223u;
+        uint32_t bytes = 64u << 2 * ((greedy->seed >> 16) % ATOLL__CLASSES);
+        uint32_t count = 0;
+        for (; count < 8 * MANY; count++) {
+            uint32_t slot = atoll__slot_take(greedy->client, bytes, ATOLL__HOLD_LIBRARY);
+            if (slot == 0) break;
+            greedy->slots[count] = slot;
+        }
+        if (count < 8 * MANY) greedy->short_of++;
+        while (count-- > 0)
+            CHECK(atoll__slot_free(greedy->client, greedy->slots[count], ATOLL__HOLD_LIBRARY));
+    }
+    return NULL;
+}
+
+TEST(slab_greedy, "slab: two threads that use the arena up, class after class, lose no unit") {
+    peer_t peer = peer_open();
+    uint32_t units = whole_units(peer.client);
+    static greedy_t greedies[2];
+    pthread_t threads[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        greedies[i] = (greedy_t){.client = peer.client, .seed = 11 + i};
+        CHECK(pthread_create(&threads[i], NULL, greedy, &greedies[i]) == 0);
+    }
+    for (uint32_t i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK(greedies[0].short_of + greedies[1].short_of > 0);
+    CHECK_EQUAL(whole_units(peer.client), units);
+    peer_close(&peer);
+}
+
 static void *take_and_give(void *argument) {
     uint32_t client = *(uint32_t *)argument;
     uint32_t slots[200];
