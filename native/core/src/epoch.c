@@ -77,7 +77,7 @@ uint32_t atoll__epoch_behind(void) {
 }
 
 uint32_t atoll__epoch_waiting(void) {
-    return atomic_load_explicit(&waiting, memory_order_relaxed);
+    return atomic_load_explicit(&waiting, memory_order_seq_cst);
 }
 
 /* The next epoch, if nobody is behind, and what its beginning lets go. */
@@ -132,8 +132,8 @@ void atoll__epoch_retire(atoll__retired_t *object, atoll__release_t release) {
     ATOLL__WINDOW();
     _Atomic(atoll__retired_t *) *bag = &bags[now % BAGS];
     object->next = atomic_load_explicit(bag, memory_order_relaxed);
-    /* Counted before it can be released. */
-    uint32_t count = atomic_fetch_add_explicit(&waiting, 1, memory_order_relaxed) + 1;
+    /* Counted before it can be released, and before the load in tick-wanted. */
+    uint32_t count = atomic_fetch_add_explicit(&waiting, 1, memory_order_seq_cst) + 1;
     /* SYNC POINT: epoch-bag releases the object; paired with the exchange in advance. */
     while (!atomic_compare_exchange_weak_explicit(
         bag, &object->next, object, memory_order_release, memory_order_relaxed)) {

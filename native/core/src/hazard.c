@@ -170,7 +170,7 @@ void atoll__hazard_scan(void) {
 void atoll__hazard_retire(atoll__retired_t *object, atoll__release_t release) {
     object->release = release;
     object->next = NULL;
-    atomic_fetch_add_explicit(&waiting, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&waiting, 1, memory_order_seq_cst);
     atoll__thread_t *thread = atoll__thread();
     if (thread == NULL) {
         orphan(object);
@@ -185,7 +185,7 @@ void atoll__hazard_retire(atoll__retired_t *object, atoll__release_t release) {
 }
 
 uint32_t atoll__hazard_waiting(void) {
-    return atomic_load_explicit(&waiting, memory_order_relaxed);
+    return atomic_load_explicit(&waiting, memory_order_seq_cst);
 }
 
 void atoll__hazard_leave(atoll__thread_t *thread) {
