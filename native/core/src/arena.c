@@ -82,7 +82,7 @@ uint32_t atoll__arena_payload_max(void) {
 
 bool atoll__slot_is(uint32_t client, uint32_t slot, atoll__hold_t hold) {
     if (slot >= atoll__arena.cells) return false;
-    /* SYNC POINT: slot-hold. */
+    /* SYNC POINT: slot-hold, a look. */
     uint64_t word = atomic_load_explicit(atoll__owner_of(slot), memory_order_acquire);
     return word == atoll__owner_word(client, hold);
 }

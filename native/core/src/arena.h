@@ -101,8 +101,8 @@ static inline bool atoll__owner_move(
     uint64_t word = atomic_load_explicit(owner, memory_order_acquire);
     ATOLL__WINDOW();
     if (word != atoll__owner_word(client, from)) return false;
-    /* SYNC POINT: slot-hold releases what the old holder did with the slot; paired with the load
-     * above, in atoll__slot_is and in atoll__arena_sweep. */
+    /* SYNC POINT: slot-hold releases what the old holder did with the slot;
+     * for the load above, in atoll__slot_is and in atoll__arena_sweep. */
     uint64_t next = to == ATOLL__HOLD_FREE ? 0 : atoll__owner_word(client, to);
     atomic_store_explicit(owner, next, memory_order_release);
     return true;

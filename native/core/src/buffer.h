@@ -33,8 +33,8 @@ static inline void atoll__buffer_acquire(atoll__buffer_t *buffer) {
 
 /* One holder less; the last one frees it. */
 static inline void atoll__buffer_release(atoll__buffer_t *buffer) {
-    /* SYNC POINT: buffer-release. Releases what this holder did with the bytes; the last one
-     * acquires what all the others did. */
+    /* SYNC POINT: buffer-release; paired with itself. Releases what this holder did with the bytes;
+     * the last one acquires what all the others did. */
     if (atomic_fetch_sub_explicit(&buffer->holders, 1, memory_order_acq_rel) == 1)
         atoll__buffer_free(buffer);
 }

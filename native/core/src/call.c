@@ -59,16 +59,21 @@ static uint32_t generation_of(uint32_t ticket) {
 
 atoll__call_t *atoll__call_of(uint32_t ticket) {
     uint32_t index = ticket & ((1u << pool.index_bits) - 1u);
+    /* SYNC POINT: call-fresh, the reader's end. Stronger than it need be: who has a ticket that
+     * counts has it from the one who made it. */
     return index < atomic_load_explicit(&pool.used, memory_order_acquire) ? &pool.calls[index]
                                                                            : NULL;
 }
 
 /* An index that was never used, or ATOLL__STACK_EMPTY. */
 static uint32_t call_fresh(void) {
-    uint32_t used = atomic_load(&pool.used);
+    uint32_t used = atomic_load_explicit(&pool.used, memory_order_relaxed);
     do {
         if (used >= pool.max) return ATOLL__STACK_EMPTY;
-    } while (!atomic_compare_exchange_weak(&pool.used, &used, used + 1));
+        /* SYNC POINT: call-fresh. Before the call can become visible, for whoever looks at all of
+         * them; paired with calls-look. */
+    } while (!atomic_compare_exchange_weak_explicit(
+        &pool.used, &used, used + 1, memory_order_seq_cst, memory_order_relaxed));
     return used;
 }
 
@@ -107,18 +112,20 @@ static void call_recycle(atoll__call_t *call) {
     call->chain = NULL;
     uint32_t generation = (generation_of(call->ticket) + 1u) & pool.generation_mask;
     if (generation == 0) generation = 1;
+    /* SYNC POINT: call-recycle; paired with call-acquire. Stronger than it need be: who sees this
+     * word gives up, and the next owner comes by the stack. */
     atomic_store_explicit(
         &call->word, word_make(generation, ATOLL__FREE, 0), memory_order_release);
     atoll__stack_push(&pool.free, pool.links, (uint32_t)(call - pool.calls));
     ATOLL__WINDOW();
-    /* Last: at zero the client may be taken apart. */
+    /* SYNC POINT: call-gone. Last: at zero the client may be taken apart; paired with client-idle. */
     if (counted) atomic_fetch_sub_explicit(&client->calls, 1, memory_order_release);
 }
 
 atoll__call_t *atoll__call_acquire(uint32_t ticket) {
     atoll__call_t *call = atoll__call_of(ticket);
     if (call == NULL) return NULL;
-    /* SYNC POINT: call-acquire; paired with call-publish and each move. */
+    /* SYNC POINT: call-acquire; paired with call-publish, call-move, call-recycle. */
     uint64_t word = atomic_load_explicit(&call->word, memory_order_acquire);
     do {
         if (word >> 32 != generation_of(ticket) || (word & REFERENCES) == 0) return NULL;
@@ -132,17 +139,21 @@ void atoll__call_retain(atoll__call_t *call) {
 }
 
 void atoll__call_release(atoll__call_t *call) {
+    /* SYNC POINT: call-release; paired with itself: the last one acquires what all others did. */
     uint64_t word = atomic_fetch_sub_explicit(&call->word, 1, memory_order_acq_rel);
     assert((word & REFERENCES) != 0);
     if ((word & REFERENCES) == 1) call_recycle(call);
 }
 
 atoll__state_t atoll__call_state(const atoll__call_t *call) {
+    /* SYNC POINT: call-look; paired with call-move. Sequentially consistent, behind what the looker
+     * stored before, cancel_wanted above all. */
     return state_of(atomic_load_explicit(&call->word, memory_order_seq_cst));
 }
 
 atoll__state_t atoll__call_move(
     atoll__call_t *call, uint32_t ticket, uint32_t mask, atoll__state_t to) {
+    /* SYNC POINT: call-move, the end that reads. */
     uint64_t word = atomic_load_explicit(&call->word, memory_order_acquire);
     uint64_t next;
     do {
@@ -150,7 +161,8 @@ atoll__state_t atoll__call_move(
         if (!same || (mask & 1u << state_of(word)) == 0) return ATOLL__FREE;
         ATOLL__WINDOW();
         next = word_make((uint32_t)(word >> 32), to, (uint32_t)word & REFERENCES);
-        /* SYNC POINT: call-move releases what this side wrote, acquires what the other wrote. */
+        /* SYNC POINT: call-move releases what this side wrote, acquires what the other wrote; paired
+         * with itself, call-acquire, call-look, calls-look. */
     } while (!atomic_compare_exchange_weak_explicit(
         &call->word, &word, next, memory_order_seq_cst, memory_order_acquire));
     return state_of(word);
@@ -160,12 +172,15 @@ bool atoll__call_use(atoll__call_t *call) {
     uint32_t uses = atomic_load_explicit(&call->uses, memory_order_relaxed);
     do {
         if (uses == 0) return false;
+        /* SYNC POINT: call-use; paired with call-unuse. */
     } while (!atomic_compare_exchange_weak_explicit(
         &call->uses, &uses, uses + 1, memory_order_acquire, memory_order_relaxed));
     return true;
 }
 
 void atoll__call_unuse(atoll__call_t *call) {
+    /* SYNC POINT: call-unuse releases what this user did with engine_state, for the last one, who
+     * frees it; paired with itself, call-use. */
     if (atomic_fetch_sub_explicit(&call->uses, 1, memory_order_acq_rel) != 1) return;
     if (call->engine_state != NULL)
         call->engine->table.state_free(call->engine->context, call->engine_state);
@@ -181,10 +196,12 @@ void atoll__call_count(atoll__call_t *call) {
 }
 
 void atoll__calls_each(uint32_t client, void (*act)(atoll__call_t *call)) {
-    uint32_t used = atomic_load(&pool.used);
+    /* SYNC POINT: calls-look. Sequentially consistent, as each look below, behind the client's
+     * death: a call that is missed here becomes visible later, and its starter finds the client dead
+     * (client-gone); paired with call-fresh, call-move. */
+    uint32_t used = atomic_load_explicit(&pool.used, memory_order_seq_cst);
     for (uint32_t i = 0; i < used; i++) {
-        /* SYNC POINT: client-dead. Sequentially consistent, behind the client's death; paired with
-         * call-migrate. */
+        /* SYNC POINT: calls-look, for one call. */
         uint64_t word = atomic_load_explicit(&pool.calls[i].word, memory_order_seq_cst);
         if ((UNFINISHED & 1u << state_of(word)) == 0) continue;
         uint32_t generation = (uint32_t)(word >> 32);

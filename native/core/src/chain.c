@@ -89,7 +89,7 @@ const uint8_t *atoll__chain_whole(atoll__chain_t *chain) {
         memcpy(to, chain->parts[i].bytes, chain->parts[i].length);
         to += chain->parts[i].length;
     }
-    /* SYNC POINT: chain-whole. Releases the copy; who comes second takes the first one's. */
+    /* SYNC POINT: chain-whole releases the copy; who comes second takes the first one's. */
     if (atomic_compare_exchange_strong_explicit(
             &chain->whole, &whole, mine, memory_order_acq_rel, memory_order_acquire))
         return mine;

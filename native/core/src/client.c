@@ -91,9 +91,9 @@ atoll_status_t atoll__client_new(const char *folder, atoll_client_info_t *info) 
         client_reset(client, thread);
         status = client_fill(client, number, folder, info);
         if (status == ATOLL_OK) {
-            atomic_store(&client->number, number);
-            /* SYNC POINT: client-open publishes the client; paired with client-enter. */
-            atomic_store(&client->state, ATOLL__CLIENT_OPEN);
+            /* SYNC POINT: client-open publishes the client; paired with client-enter, client-look. */
+            atomic_store_explicit(&client->number, number, memory_order_seq_cst);
+            atomic_store_explicit(&client->state, ATOLL__CLIENT_OPEN, memory_order_seq_cst);
         }
     } else {
         (void)atoll__fail(status, "Cannot open client: too many are open");
@@ -106,10 +106,11 @@ atoll_status_t atoll__client_enter(uint32_t number, atoll__client_t **found) {
     if (clients == NULL || !atoll__library_running())
         return atoll__fail(ATOLL_CLOSED, "Cannot use client: the library is not open");
     atoll__client_t *client = &clients[number & 0xFFu];
+    /* SYNC POINT: client-look; paired with client-open. */
     if (number == 0 || atomic_load_explicit(&client->number, memory_order_acquire) != number)
         return atoll__fail(ATOLL_NOT_FOUND, "Cannot use client: no such client, or a stale one");
     /* SYNC POINT: client-enter. The exchange comes before the second look at number and state;
-     * paired with client-reclaim, which marks the client dead before it looks at busy. */
+     * paired with client-open, client-leave and client-reclaim, which comes behind the client's death. */
     bool occupied = atomic_exchange_explicit(&client->busy, 1, memory_order_seq_cst) != 0;
     if (atomic_load_explicit(&client->state, memory_order_seq_cst) != ATOLL__CLIENT_OPEN ||
         atomic_load_explicit(&client->number, memory_order_seq_cst) != number) {
@@ -124,6 +125,8 @@ atoll_status_t atoll__client_enter(uint32_t number, atoll__client_t **found) {
 }
 
 void atoll__client_leave(atoll__client_t *client) {
+    /* SYNC POINT: client-leave releases what was done inside; paired with client-enter,
+     * client-reclaim. */
     atomic_store_explicit(&client->busy, 0, memory_order_release);
 }
 
@@ -188,9 +191,12 @@ atoll_status_t atoll__client_attach(atoll__client_t *client) {
 bool atoll__client_kill(atoll__client_t *client) {
     uint32_t number = atomic_load(&client->number);
     uint32_t state = ATOLL__CLIENT_OPEN;
-    /* SYNC POINT: client-dead. Before the calls are cancelled; paired with call-migrate, which
-     * looks at the state after the call became visible. */
-    if (!atomic_compare_exchange_strong(&client->state, &state, ATOLL__CLIENT_DEAD)) return false;
+    /* SYNC POINT: client-dead. Before the calls are looked at (calls-look); paired with client-gone,
+     * which looks at the state after its call became visible. */
+    if (!atomic_compare_exchange_strong_explicit(
+            &client->state, &state, ATOLL__CLIENT_DEAD, memory_order_seq_cst,
+            memory_order_relaxed))
+        return false;
     atoll__calls_cancel(number);
     return true;
 }
@@ -218,7 +224,7 @@ void atoll__client_kill_orphan(uint32_t index) {
 /* True when no thread is inside the dead client and none can enter any more. Needs the lock. */
 static bool client_shut(atoll__client_t *client) {
     /* SYNC POINT: client-reclaim. Once busy is taken here it is never given back, so that nobody
-     * enters; paired with client-enter. */
+     * enters; paired with client-enter, client-leave. */
     if (!client->reclaiming)
         client->reclaiming =
             atomic_exchange_explicit(&client->busy, 1, memory_order_seq_cst) == 0;
@@ -244,6 +250,8 @@ static bool client_reclaim(atoll__client_t *client) {
     atoll__prim_close(client->candidate);
     client->candidate = -1;
     atoll__event_drain(client);
+    /* SYNC POINT: client-idle. What the last calls did to the client is done; paired with
+     * call-gone. */
     if (atomic_load_explicit(&client->calls, memory_order_acquire) != 0) return false;
     /* What the last call pushed before it let go. */
     atoll__event_drain(client);

@@ -33,7 +33,7 @@ typedef struct atoll__counters {
 
 /* A shard for this thread alone; 0: the shared one. */
 static inline uint32_t atoll__counters_join(atoll__counters_t *counters) {
-    /* SYNC POINT: stack-pop; what the last owner counted. */
+    /* SYNC POINT: stack-push, the popper's end: what the last owner counted. */
     uint32_t shard = atoll__stack_pop(&counters->free, counters->links);
     if (shard != ATOLL__STACK_EMPTY) return shard;
     uint32_t used = atomic_load_explicit(&counters->used, memory_order_relaxed);
@@ -46,7 +46,7 @@ static inline uint32_t atoll__counters_join(atoll__counters_t *counters) {
 
 /* The thread counts no more. */
 static inline void atoll__counters_leave(atoll__counters_t *counters, uint32_t shard) {
-    /* SYNC POINT: stack-push. */
+    /* SYNC POINT: stack-push; for the next owner. */
     if (shard != 0) atoll__stack_push(&counters->free, counters->links, shard);
 }
 

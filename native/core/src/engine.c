@@ -166,7 +166,7 @@ atoll_status_t atoll__engine_load(
     if (status == ATOLL_OK) {
         engine->known = true;
         *number = engine->number;
-        /* SYNC POINT: engine-publish; paired with atoll__engine_at. */
+        /* SYNC POINT: engine-publish, the writer's end. */
         atomic_store_explicit(&engine->attached, 1, memory_order_release);
     }
     atoll__library_unlock();

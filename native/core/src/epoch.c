@@ -28,6 +28,7 @@ static atoll__reader_t *record_claim(void) {
     atoll__reader_t *reader = atomic_load_explicit(&known, memory_order_acquire);
     for (; reader != NULL; reader = reader->next_known) {
         uint32_t taken = 0;
+        /* SYNC POINT: reader-taken, the next owner's end. */
         if (atomic_load_explicit(&reader->taken, memory_order_relaxed) == 0 &&
             atomic_compare_exchange_strong_explicit(
                 &reader->taken, &taken, 1, memory_order_acquire, memory_order_relaxed))
@@ -57,11 +58,13 @@ atoll__reader_t *atoll__epoch_join(void) {
 void atoll__epoch_leave(atoll__reader_t *reader) {
     if (reader == NULL) return;
     assert(atomic_load_explicit(&reader->epoch, memory_order_relaxed) == 0);
+    /* SYNC POINT: reader-taken. The next owner goes on from the record as it is now. */
     atomic_store_explicit(&reader->taken, 0, memory_order_release);
 }
 
 static uint32_t pinned_to_other(uint64_t now) {
     uint32_t count = 0;
+    /* SYNC POINT: reader-record, the looker's end. */
     atoll__reader_t *reader = atomic_load_explicit(&known, memory_order_acquire);
     for (; reader != NULL; reader = reader->next_known) {
         /* SYNC POINT: epoch-look. Acquires the reads of pins that have ended; paired with
@@ -73,10 +76,12 @@ static uint32_t pinned_to_other(uint64_t now) {
 }
 
 uint32_t atoll__epoch_behind(void) {
+    /* SYNC POINT: epoch-read, for a count only; paired with epoch-advance. */
     return pinned_to_other(atomic_load_explicit(&atoll__epoch_clock.now, memory_order_acquire));
 }
 
 uint32_t atoll__epoch_waiting(void) {
+    /* SYNC POINT: tick-look; paired with retired-counted. */
     return atomic_load_explicit(&waiting, memory_order_seq_cst);
 }
 
@@ -98,9 +103,10 @@ void atoll__epoch_collect(void) {
     if (atoll__epoch_waiting() == 0) return;
     atoll__fence_open();
     /* SYNC POINT: epoch-turn. One advance after the other: the reads that one has acquired are known
-     * to the next; paired with its end below. */
+     * to the next. */
     if (atomic_exchange_explicit(&advancing, 1, memory_order_acquire) != 0) return;
     atoll__retired_t *list = advance();
+    /* SYNC POINT: epoch-turn, its end. */
     atomic_store_explicit(&advancing, 0, memory_order_release);
     uint32_t released = 0;
     while (list != NULL) {
@@ -132,9 +138,10 @@ void atoll__epoch_retire(atoll__retired_t *object, atoll__release_t release) {
     ATOLL__WINDOW();
     _Atomic(atoll__retired_t *) *bag = &bags[now % BAGS];
     object->next = atomic_load_explicit(bag, memory_order_relaxed);
-    /* Counted before it can be released, and before the load in tick-wanted. */
+    /* SYNC POINT: retired-counted. Before it can be released, and before the warden is asked to look
+     * (tick-wanted); paired with tick-look. */
     uint32_t count = atomic_fetch_add_explicit(&waiting, 1, memory_order_seq_cst) + 1;
-    /* SYNC POINT: epoch-bag releases the object; paired with the exchange in advance. */
+    /* SYNC POINT: epoch-bag releases the object, for who takes the bag. */
     while (!atomic_compare_exchange_weak_explicit(
         bag, &object->next, object, memory_order_release, memory_order_relaxed)) {
     }

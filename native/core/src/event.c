@@ -13,10 +13,12 @@ void atoll__queue_init(atoll__queue_t *queue) {
 
 void atoll__queue_push(atoll__queue_t *queue, atoll__node_t *node) {
     atomic_store_explicit(&node->next, NULL, memory_order_relaxed);
+    /* SYNC POINT: event-head; paired with itself. Each push acquires the one before, so that the
+     * link below is stored behind the NULL that the other thread stored there above. */
     atoll__node_t *before = atomic_exchange_explicit(&queue->head, node, memory_order_acq_rel);
     ATOLL__WINDOW();
-    /* SYNC POINT: event-link. Sequentially consistent, before the load of `armed` in
-     * wake-if-armed; paired with the load in atoll__queue_pop after arm-wake. */
+    /* SYNC POINT: event-link. Sequentially consistent, before the load of `armed` in wake-if-armed;
+     * who pops looks here again after arm-wake. */
     atomic_store_explicit(&before->next, node, ATOLL__SYNC(event_link, seq_cst));
 }
 
@@ -29,15 +31,18 @@ atoll__node_t *atoll__queue_pop(atoll__queue_t *queue) {
         if (next == NULL) return NULL;
         queue->tail = next;
         tail = next;
+        /* SYNC POINT: event-link, of the node behind the stub. */
         next = atomic_load_explicit(&tail->next, ATOLL__SYNC(event_link, seq_cst));
     }
     if (next != NULL) {
         queue->tail = next;
         return tail;
     }
+    /* SYNC POINT: event-head, looked at. Stronger than it need be: what follows is a push. */
     if (tail != atomic_load_explicit(&queue->head, memory_order_acquire)) return NULL;
     /* The last node can leave only when something follows it. */
     atoll__queue_push(queue, &queue->stub);
+    /* SYNC POINT: event-link, of the last one. */
     next = atomic_load_explicit(&tail->next, ATOLL__SYNC(event_link, seq_cst));
     if (next == NULL) return NULL;
     queue->tail = next;
@@ -110,7 +115,7 @@ static atoll_event_t take_event(atoll__client_t *client, atoll__node_t *node) {
     }
     if (event.kind == ATOLL_KIND_BODY) call->out_reaped++;
     if (event.kind == ATOLL_KIND_CREDIT)
-        /* SYNC POINT: credit-merge. From here on the node may be pushed again. */
+        /* SYNC POINT: credit-merge, the reaper's end. From here on the node may be pushed again. */
         event.length = atomic_exchange_explicit(&call->credit_pending, 0, memory_order_acq_rel);
     atoll__call_release(call);
     return event;

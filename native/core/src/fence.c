@@ -17,7 +17,8 @@ static void fence_choose(void) {
     const char *wanted = getenv("ATOLL_FENCES");
     if (wanted != NULL && strcmp(wanted, "full") == 0) return;
     if (!atoll__prim_barrier_register()) return;
-    atomic_store_explicit(&atoll__fence_paid, 0, memory_order_release);
+    /* Relaxed: pthread_once hands it to whoever uses a fence. */
+    atomic_store_explicit(&atoll__fence_paid, 0, memory_order_relaxed);
 }
 
 void atoll__fence_open(void) {

@@ -118,7 +118,8 @@ atoll_status_t atoll__group_add(const atoll_group_limits_t *limits, uint32_t *nu
     (void)pthread_mutex_lock(&table_lock);
     for (uint32_t i = 0; i < ATOLL__GROUPS_MAX && status != ATOLL_OK; i++) {
         group_t *group = &groups[i];
-        if (atomic_load(&group->word) >> 48 != 0) continue;
+        /* SYNC POINT: group-free; who freed it has looked at it last. */
+        if (atomic_load_explicit(&group->word, memory_order_acquire) >> 48 != 0) continue;
         if (i >= groups_used) {
             (void)pthread_mutex_init(&group->lock, NULL);
             groups_used = i + 1;
@@ -141,14 +142,19 @@ atoll_status_t atoll__group_add(const atoll_group_limits_t *limits, uint32_t *nu
 /* A call that comes later sees another generation. */
 static void free_if_idle(group_t *group, uint32_t number) {
     uint64_t idle = (uint64_t)(number >> 16) << 48;
-    (void)atomic_compare_exchange_strong(&group->word, &idle, 0);
+    /* SYNC POINT: group-free. Behind the mark or the place that came free, whichever was second:
+     * paired with itself, group-removed, group-idle. */
+    (void)atomic_compare_exchange_strong_explicit(
+        &group->word, &idle, 0, memory_order_seq_cst, memory_order_relaxed);
 }
 
 atoll_status_t atoll__group_remove(uint32_t number) {
     group_t *group = group_at(number);
     if (group == NULL || !is_life(atomic_load(&group->word), number)) return ATOLL_NOT_FOUND;
-    /* SYNC POINT: group-removed. Stored before the look at the counts; paired with group-idle. */
-    if (atomic_exchange(&group->removed, 1) != 0) return ATOLL_NOT_FOUND;
+    /* SYNC POINT: group-removed. Stored before the look at the counts; paired with group-idle,
+     * group-free. */
+    if (atomic_exchange_explicit(&group->removed, 1, memory_order_seq_cst) != 0)
+        return ATOLL_NOT_FOUND;
     free_if_idle(group, number);
     return ATOLL_OK;
 }
@@ -180,11 +186,12 @@ static void unlink_call(group_t *group, atoll__call_t *call) {
 
 /* Takes a place if there is one. PENDING: none. */
 static atoll_status_t take_place(group_t *group, uint32_t number, uint32_t most) {
+    /* SYNC POINT: group-enter, the first look. */
     uint64_t word = atomic_load_explicit(&group->word, memory_order_acquire);
     for (;;) {
         if (!is_life(word, number) || is_removed(group)) return ATOLL_NOT_FOUND;
         if (queued_of(word) > 0 || running_of(word) >= most) return ATOLL_PENDING;
-        /* SYNC POINT: group-enter; paired with group-leave. */
+        /* SYNC POINT: group-enter; paired with group-publish, group-leave. */
         if (atomic_compare_exchange_weak_explicit(
                 &group->word, &word, word + ONE_RUNNING, memory_order_acq_rel,
                 memory_order_acquire))
@@ -194,6 +201,7 @@ static atoll_status_t take_place(group_t *group, uint32_t number, uint32_t most)
 
 /* Takes a place in the queue if there is one and there still is no place to run. Needs the lock. */
 static atoll_status_t take_queue_place(group_t *group, uint32_t number) {
+    /* SYNC POINT: group-enter, under the lock. */
     uint64_t word = atomic_load_explicit(&group->word, memory_order_acquire);
     for (;;) {
         if (!is_life(word, number) || is_removed(group)) return ATOLL_NOT_FOUND;
@@ -207,7 +215,11 @@ static atoll_status_t take_queue_place(group_t *group, uint32_t number) {
             next = word + ONE_QUEUED;
         }
         if (next == word) return status;
-        if (atomic_compare_exchange_weak(&group->word, &word, next)) return status;
+        /* SYNC POINT: group-wait. A place in the queue is taken before the one who leaves looks, or
+         * the place to run that came free is seen here; paired with group-leave. */
+        if (atomic_compare_exchange_weak_explicit(
+                &group->word, &word, next, memory_order_seq_cst, memory_order_acquire))
+            return status;
     }
 }
 
@@ -226,6 +238,8 @@ atoll_status_t atoll__group_enter(
         (void)atoll__call_move(call, call->ticket, 1u << ATOLL__INLINE, ATOLL__QUEUED);
         link_last(group, call);
         atoll__count_add(ATOLL__COUNT_QUEUED, 1);
+        /* SYNC POINT: queue-counted. Before the warden is asked to look (tick-wanted); paired with
+         * tick-look. */
         atomic_fetch_add_explicit(&queued_now, 1, memory_order_seq_cst);
     }
     (void)pthread_mutex_unlock(&group->lock);
@@ -236,10 +250,13 @@ atoll_status_t atoll__group_enter(
 /* One thread at a time; whoever comes meanwhile, even from inside call_start, only says that there is
  * more to do. */
 static void pump(group_t *group) {
-    uint32_t seen = atomic_fetch_add(&group->pumping, 1) + 1;
+    /* SYNC POINT: group-pump; paired with itself. What a comer changed is seen by who pumps for it:
+     * it subtracts what it has seen, and looks again where that is not all. */
+    uint32_t seen = atomic_fetch_add_explicit(&group->pumping, 1, memory_order_seq_cst) + 1;
     if (seen != 1) return;
     do {
-        seen = atomic_load(&group->pumping);
+        /* SYNC POINT: group-pump, the comers' announcements. */
+        seen = atomic_load_explicit(&group->pumping, memory_order_seq_cst);
         for (;;) {
             (void)pthread_mutex_lock(&group->lock);
             atoll__call_t *call = group->first;
@@ -256,15 +273,17 @@ static void pump(group_t *group) {
             (void)pthread_mutex_unlock(&group->lock);
             atoll__call_start_queued(call);
         }
-    } while (atomic_fetch_sub(&group->pumping, seen) != seen);
+        /* SYNC POINT: group-pump, its end. */
+    } while (
+        atomic_fetch_sub_explicit(&group->pumping, seen, memory_order_seq_cst) != seen);
 }
 
 bool atoll__group_leave(uint32_t number) {
     group_t *group = group_at(number);
-    /* SYNC POINT: group-leave; paired with group-enter. */
+    /* SYNC POINT: group-leave; paired with group-enter, group-wait. */
     uint64_t word = atomic_fetch_sub_explicit(&group->word, ONE_RUNNING, memory_order_seq_cst);
     ATOLL__WINDOW();
-    /* SYNC POINT: group-idle. After the place came free; paired with group-removed. */
+    /* SYNC POINT: group-idle. After the place came free; paired with group-removed, group-free. */
     if (atomic_load_explicit(&group->removed, memory_order_seq_cst) != 0)
         free_if_idle(group, number);
     return queued_of(word) > 0;
@@ -343,5 +362,6 @@ void atoll__groups_clear(void) {
 }
 
 uint32_t atoll__groups_queued(void) {
+    /* SYNC POINT: tick-look; paired with queue-counted. */
     return atomic_load_explicit(&queued_now, memory_order_seq_cst);
 }

@@ -23,6 +23,7 @@ static atoll__hazard_t *record_claim(void) {
     atoll__hazard_t *record = atomic_load_explicit(&known, memory_order_acquire);
     for (; record != NULL; record = record->next_known) {
         uint32_t taken = 0;
+        /* SYNC POINT: hazard-taken, the next owner's end. */
         if (atomic_load_explicit(&record->taken, memory_order_relaxed) == 0 &&
             atomic_compare_exchange_strong_explicit(
                 &record->taken, &taken, 1, memory_order_acquire, memory_order_relaxed))
@@ -88,6 +89,7 @@ static atoll__retired_t *split(atoll__retired_t **list) {
     atoll__retired_t *kept = NULL;
     atoll__retired_t *objects[ROUND];
     size_t count = 0;
+    /* SYNC POINT: hazard-record, the scanner's end. */
     atoll__hazard_t *record = atomic_load_explicit(&known, memory_order_acquire);
     for (; record != NULL; record = record->next_known) {
         /* SYNC POINT: hazard-scan. Acquires the reads of what the record no longer protects; paired
@@ -112,7 +114,7 @@ static atoll__retired_t *last_of(atoll__retired_t *list) {
 static void orphan(atoll__retired_t *first) {
     atoll__retired_t *last = last_of(first);
     last->next = atomic_load_explicit(&orphans, memory_order_relaxed);
-    /* SYNC POINT: hazard-orphan; paired with the exchange in release_unprotected. */
+    /* SYNC POINT: hazard-orphan; what was retired, for who takes the list. */
     while (!atomic_compare_exchange_weak_explicit(
         &orphans, &last->next, first, memory_order_release, memory_order_relaxed)) {
     }
@@ -170,6 +172,8 @@ void atoll__hazard_scan(void) {
 void atoll__hazard_retire(atoll__retired_t *object, atoll__release_t release) {
     object->release = release;
     object->next = NULL;
+    /* SYNC POINT: retired-counted. Before the warden is asked to look (tick-wanted); paired with
+     * tick-look. */
     atomic_fetch_add_explicit(&waiting, 1, memory_order_seq_cst);
     atoll__thread_t *thread = atoll__thread();
     if (thread == NULL) {
@@ -185,6 +189,7 @@ void atoll__hazard_retire(atoll__retired_t *object, atoll__release_t release) {
 }
 
 uint32_t atoll__hazard_waiting(void) {
+    /* SYNC POINT: tick-look; paired with retired-counted. */
     return atomic_load_explicit(&waiting, memory_order_seq_cst);
 }
 
@@ -192,7 +197,7 @@ void atoll__hazard_leave(atoll__thread_t *thread) {
     while (thread->hazards != NULL) {
         atoll__hazard_t *record = thread->hazards;
         thread->hazards = record->next_idle;
-        /* The next owner's next_idle is written after this one's was read. */
+        /* SYNC POINT: hazard-taken. The next owner's next_idle is written after this one's was read. */
         atomic_store_explicit(&record->taken, 0, memory_order_release);
     }
     if (thread->retired != NULL) orphan(thread->retired);

@@ -45,8 +45,8 @@ static inline atoll__retired_t *atoll__hazard_protect(
          * hazard-scan. */
         atomic_store_explicit(&hazard->object, seen, memory_order_release);
         atoll__fence_light();
-        /* Still there: whoever takes it away from now on sees the record. Acquires what the
-         * publisher wrote. */
+        /* SYNC POINT: hazard-seen. Still there: whoever takes it away from now on sees the record.
+         * Acquires what the publisher wrote; paired with wake-open. */
         atoll__retired_t *again = atomic_load_explicit(from, memory_order_acquire);
         if (__builtin_expect(again == seen, 1)) return seen;
         seen = again;

@@ -42,6 +42,7 @@ void atoll__library_unlock(void) {
 }
 
 bool atoll__library_running(void) {
+    /* SYNC POINT: library-running, the reader's end: what was opened is there. */
     return atomic_load_explicit(&library.running, memory_order_acquire) != 0;
 }
 
@@ -173,7 +174,8 @@ static atoll_status_t start(const uint8_t *text, uint32_t length) {
         library.folder[0] = '\0';
         return status;
     }
-    atomic_store(&library.running, 1);
+    /* SYNC POINT: library-running; everything was opened before. */
+    atomic_store_explicit(&library.running, 1, memory_order_release);
     return ATOLL_OK;
 }
 

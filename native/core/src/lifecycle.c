@@ -100,14 +100,15 @@ void atoll__call_cancel(atoll__call_t *call) {
 }
 
 static bool client_gone(const atoll__call_t *call) {
+    /* SYNC POINT: client-gone. After the call became QUEUED or RUNNING: else who kills the client
+     * sees the call; paired with client-dead. */
     return atomic_load_explicit(&call->client->state, memory_order_seq_cst) != ATOLL__CLIENT_OPEN;
 }
 
 void atoll__call_queued(uint32_t ticket) {
     atoll__call_t *call = atoll__call_acquire(ticket);
     if (call == NULL) return;
-    /* SYNC POINT: cancel-seen. After the call became QUEUED; paired with cancel-wanted and, where
-     * its client died in the meantime, client-dead. */
+    /* SYNC POINT: cancel-seen. After the call became QUEUED; paired with cancel-wanted. */
     bool wanted = atomic_load_explicit(&call->cancel_wanted, memory_order_seq_cst) != 0;
     if (wanted || client_gone(call)) atoll__call_cancel(call);
     atoll__call_release(call);
@@ -162,7 +163,6 @@ atoll_status_t atoll__host_migrate(void *handle) {
     atoll_status_t status = ATOLL_OK;
     if (!moved)
         status = ATOLL_INVALID_ARGUMENT;
-    /* SYNC POINT: call-migrate. After the call became RUNNING; paired with client-dead. */
     else if (client_gone(call))
         status = ATOLL_CANCELLED;
     atoll__call_release(call);

@@ -25,13 +25,13 @@ atoll_status_t atoll__mailbox_open(void) {
 }
 
 void atoll__mailbox_post(atoll__mail_t mail, uint32_t number) {
-    /* Before the push: the count is never too low. Sequentially consistent, before the load in
-     * tick-wanted. */
+    /* SYNC POINT: mail-counted. Before the push: the count is never too low. Sequentially consistent,
+     * before the load in tick-wanted; paired with tick-look. */
     atomic_fetch_add_explicit(&box.waiting, 1, memory_order_seq_cst);
     ATOLL__WINDOW();
     if (atoll__mpmc_push(box.queue, CAPACITY, (uint64_t)mail << 32 | number) !=
         ATOLL__MPMC_DONE) {
-        /* SYNC POINT: mail-lost; the mark was set before. Paired with the exchange in drain. */
+        /* SYNC POINT: mail-lost; the mark was set before. Paired with itself, tick-look. */
         atomic_store_explicit(&box.lost, 1, memory_order_seq_cst);
         atomic_fetch_sub_explicit(&box.waiting, 1, memory_order_relaxed);
     }
@@ -39,6 +39,7 @@ void atoll__mailbox_post(atoll__mail_t mail, uint32_t number) {
 }
 
 bool atoll__mailbox_waiting(void) {
+    /* SYNC POINT: tick-look; paired with mail-counted, mail-lost. */
     return atomic_load_explicit(&box.waiting, memory_order_seq_cst) != 0 ||
            atomic_load_explicit(&box.lost, memory_order_seq_cst) != 0;
 }

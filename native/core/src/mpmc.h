@@ -81,13 +81,14 @@ static inline atoll__mpmc_answer_t atoll__mpmc_push(
         uint64_t turn = atomic_load_explicit(&cell->turn, ATOLL__SYNC(mpmc_emptied, acquire));
         if (turn == position) {
             ATOLL__WINDOW();
+            /* SYNC POINT: mpmc-place, as below. */
             if (!atomic_compare_exchange_weak_explicit(
                     &queue->tail, &position, position + 1, ATOLL__SYNC(mpmc_place, seq_cst),
                     memory_order_relaxed))
                 continue;
             cell->value = value;
             ATOLL__WINDOW();
-            /* SYNC POINT: mpmc-filled; paired with the load in atoll__mpmc_pop. */
+            /* SYNC POINT: mpmc-filled; for the load in atoll__mpmc_pop. */
             atomic_store_explicit(&cell->turn, position + 1, ATOLL__SYNC(mpmc_filled, release));
             return ATOLL__MPMC_DONE;
         }
@@ -115,13 +116,14 @@ static inline atoll__mpmc_answer_t atoll__mpmc_pop(
         uint64_t turn = atomic_load_explicit(&cell->turn, ATOLL__SYNC(mpmc_filled, acquire));
         if (turn == position + 1) {
             ATOLL__WINDOW();
+            /* SYNC POINT: mpmc-place, as below. */
             if (!atomic_compare_exchange_weak_explicit(
                     &queue->head, &position, position + 1, ATOLL__SYNC(mpmc_place, seq_cst),
                     memory_order_relaxed))
                 continue;
             *value = cell->value;
             ATOLL__WINDOW();
-            /* SYNC POINT: mpmc-emptied; paired with the load in atoll__mpmc_push. */
+            /* SYNC POINT: mpmc-emptied; for the load in atoll__mpmc_push. */
             atomic_store_explicit(
                 &cell->turn, position + capacity, ATOLL__SYNC(mpmc_emptied, release));
             return ATOLL__MPMC_DONE;

@@ -265,7 +265,7 @@ uint32_t atoll__plugins_count(void) {
 static const plugin_t *by_id(const uint8_t *id, uint32_t length) {
     const bucket_t *bucket = atoll__rcu_read(&buckets[bucket_of(id, length)]);
     for (uint32_t i = 0; bucket != NULL && i < bucket->length; i++) {
-        /* SYNC POINT: rcu-publish of the bucket; whoever reads it sees what its plugins hold. */
+        /* Relaxed: whoever reads the bucket (rcu-read) sees what its plugins hold. */
         const plugin_t *plugin = atomic_load_explicit(&bucket->plugins[i], memory_order_relaxed);
         if (plugin != NULL && bytes_compare(plugin->id, plugin->id_length, id, length) == 0)
             return plugin;

@@ -66,7 +66,7 @@ static inline void atoll__publication_read(
         ATOLL__WINDOW();
         for (uint32_t i = 0; i < buffers->size; i++)
             /* SYNC POINT: publication-reuse. Who sees a word of a later publication sees that the
-             * stamp is gone; paired with the writer's store of the word. */
+             * stamp is gone. */
             value[i] = atomic_load_explicit(
                 &buffer[ATOLL__VALUE + i], ATOLL__SYNC(publication_reuse, acquire));
         if (atomic_load_explicit(&buffer[ATOLL__STAMP], memory_order_relaxed) == current >> 32)
@@ -80,7 +80,7 @@ static inline void atoll__publication_read(
     ATOLL__MODEL_USE(buffer, false);
     for (uint32_t i = 0; i < buffers->size; i++)
         value[i] = atomic_load_explicit(&buffer[ATOLL__VALUE + i], memory_order_relaxed);
-    /* SYNC POINT: publication-left; the words were read. Paired with is_free. */
+    /* SYNC POINT: publication-left; the words were read. For is_free. */
     atomic_fetch_add_explicit(&buffer[ATOLL__LEFT], 1, ATOLL__SYNC(publication_left, release));
 }
 
@@ -114,7 +114,7 @@ static inline void atoll__publication_write(
             &buffer[ATOLL__VALUE + i], value[i], ATOLL__SYNC(publication_reuse, release));
     atomic_store_explicit(&buffer[ATOLL__STAMP], version, memory_order_relaxed);
     ATOLL__WINDOW();
-    /* SYNC POINT: publication; paired with the readers' loads. */
+    /* SYNC POINT: publication; for the readers' loads. */
     uint64_t before = atomic_exchange_explicit(
         &cell->current, version << 32 | next << 16, ATOLL__SYNC(publication, release));
     /* The old buffer takes no more readers: how many came is known now. */

@@ -76,7 +76,7 @@ static inline uint32_t atoll__ring_push(
             (const uint8_t *)from + (size_t)i * item_bytes, item_bytes);
     side->own += count;
     ATOLL__WINDOW();
-    /* SYNC POINT: ring-pushed; paired with the load in atoll__ring_ready. */
+    /* SYNC POINT: ring-pushed; for the load in atoll__ring_ready. */
     atomic_store_explicit(&ring->tail, side->own, ATOLL__SYNC(ring_pushed, release));
     return count;
 }
@@ -95,7 +95,7 @@ static inline uint32_t atoll__ring_pop(
             atoll__ring_place(items, capacity, item_bytes, side->own + i), item_bytes);
     side->own += count;
     ATOLL__WINDOW();
-    /* SYNC POINT: ring-popped; paired with the load in atoll__ring_room. */
+    /* SYNC POINT: ring-popped; for the load in atoll__ring_room. */
     atomic_store_explicit(&ring->head, side->own, ATOLL__SYNC(ring_popped, release));
     return count;
 }

@@ -281,7 +281,7 @@ uint32_t atoll__slot_take(uint32_t client, uint32_t bytes, atoll__hold_t hold) {
 static inline void give_to(atoll__cache_t *cache, uint64_t given, uint64_t taken, uint32_t cell) {
     *slot_at(cache, level_of(given, taken)) = cell;
     /* SYNC POINT: slot-counted releases the count of its taking, which came before on whatever
-     * thread; paired with atoll__slab_stats. */
+     * thread, for atoll__slab_stats. */
     atomic_store_explicit(&cache->given, given + 1, memory_order_release);
 }
 

@@ -27,7 +27,7 @@ static inline void atoll__stack_push_chain(
     uint64_t old = atomic_load_explicit(&stack->head, memory_order_relaxed);
     do {
         atomic_store_explicit(&links[last], (uint32_t)old, memory_order_relaxed);
-        /* SYNC POINT: stack-push releases what the pusher wrote; paired with the pops. */
+        /* SYNC POINT: stack-push releases what the pusher wrote, for the pops. */
     } while (!atomic_compare_exchange_weak_explicit(
         &stack->head, &old, atoll__stack_word(old, first + 1u), ATOLL__SYNC(stack_push, release),
         memory_order_relaxed));
@@ -48,6 +48,7 @@ static inline uint32_t atoll__stack_pop(atoll__stack_t *stack, _Atomic uint32_t 
         /* May be stale when another thread popped this index; the tag then fails the exchange. */
         uint32_t next = atomic_load_explicit(&links[top - 1u], memory_order_relaxed);
         ATOLL__WINDOW();
+        /* SYNC POINT: stack-push, as above: another pusher may have been faster. */
         if (atomic_compare_exchange_weak_explicit(
                 &stack->head, &old, atoll__stack_word(old, next), ATOLL__SYNC(stack_push, acquire),
                 ATOLL__SYNC(stack_push, acquire)))

@@ -71,7 +71,7 @@ static void credit_client(atoll__call_t *call, uint32_t chunks) {
         given = chunks < window ? chunks : window;
         if (given == 0) return;
     } while (!atomic_compare_exchange_weak(&call->in_window, &window, window - given));
-    /* SYNC POINT: credit-merge; paired with the exchange when the event is reaped. */
+    /* SYNC POINT: credit-merge. The node is this thread's once the event before it was reaped. */
     if (atomic_fetch_add_explicit(&call->credit_pending, given, memory_order_acq_rel) != 0) return;
     call->credit_node.call = call;
     call->credit_node.event = (atoll_event_t){.kind = ATOLL_KIND_CREDIT, .ticket = call->ticket};
@@ -81,7 +81,9 @@ static void credit_client(atoll__call_t *call, uint32_t chunks) {
 static bool chunk_drop(atoll__call_t *call, uint32_t slot) {
     for (size_t i = 0; i < ATOLL__CHUNKS_HELD_MAX; i++) {
         uint32_t expected = slot;
-        if (atomic_compare_exchange_strong(&call->in_held[i], &expected, 0))
+        /* SYNC POINT: chunk-held, the end that empties the place. */
+        if (atomic_compare_exchange_strong_explicit(
+                &call->in_held[i], &expected, 0, memory_order_seq_cst, memory_order_relaxed))
             return atoll__slot_free(call->client_number, slot, ATOLL__HOLD_LIBRARY);
     }
     return false;
@@ -92,11 +94,15 @@ static bool deliver_one(atoll__call_t *call) {
     if (!pending_ready(call)) return false;
     if (atoll__call_state(call) != ATOLL__RUNNING) return false;
     size_t place = 0;
-    while (place < ATOLL__CHUNKS_HELD_MAX && atomic_load(&call->in_held[place]) != 0) place++;
+    /* Relaxed: only this thread fills a place. */
+    while (place < ATOLL__CHUNKS_HELD_MAX &&
+           atomic_load_explicit(&call->in_held[place], memory_order_relaxed) != 0)
+        place++;
     if (place == ATOLL__CHUNKS_HELD_MAX || !atoll__call_use(call)) return false;
     atoll__chunk_t chunk;
     if (!pending_pop(call, &chunk)) assert(false);
-    atomic_store(&call->in_held[place], chunk.slot);
+    /* SYNC POINT: chunk-held; who empties the place frees the slot. */
+    atomic_store_explicit(&call->in_held[place], chunk.slot, memory_order_seq_cst);
     atoll_status_t status = ATOLL_UNSUPPORTED;
     if (call->engine_state != NULL)
         status = call->engine->table.call_chunk(
@@ -114,13 +120,18 @@ static bool deliver_one(atoll__call_t *call) {
 /* One thread at a time delivers; whoever comes meanwhile, even from inside call_chunk, only says
  * that there is more to do. The caller holds a reference. */
 void atoll__stream_deliver(atoll__call_t *call) {
-    uint32_t seen = atomic_fetch_add(&call->in_delivering, 1) + 1;
+    /* SYNC POINT: stream-deliver; paired with itself. One deliverer after the other has in_deliverer,
+     * and sees what all comers changed. */
+    uint32_t seen = atomic_fetch_add_explicit(&call->in_delivering, 1, memory_order_seq_cst) + 1;
     if (seen != 1) return;
     do {
-        seen = atomic_load(&call->in_delivering);
+        /* SYNC POINT: stream-deliver, the comers' announcements. */
+        seen = atomic_load_explicit(&call->in_delivering, memory_order_seq_cst);
         while (deliver_one(call)) {
         }
-    } while (atomic_fetch_sub(&call->in_delivering, seen) != seen);
+        /* SYNC POINT: stream-deliver, its end. */
+    } while (
+        atomic_fetch_sub_explicit(&call->in_delivering, seen, memory_order_seq_cst) != seen);
 }
 
 static atoll_status_t chunk_read(uint32_t slot, atoll__chunk_t *chunk) {
@@ -219,7 +230,8 @@ atoll_status_t atoll__stream_credit(atoll__client_t *client, uint32_t ticket, ui
         if (chunks > most) chunks = most;
         call->out_acked += chunks;
         if (chunks > 0) {
-            atomic_fetch_sub(&call->out_window, chunks);
+            /* SYNC POINT: window-given. The events' nodes were read; paired with window-taken. */
+            atomic_fetch_sub_explicit(&call->out_window, chunks, memory_order_seq_cst);
             credit_engine(call, chunks);
         }
     }
@@ -229,10 +241,12 @@ atoll_status_t atoll__stream_credit(atoll__client_t *client, uint32_t ticket, ui
 
 /* Takes a place in the window of the response. */
 static bool window_take(atoll__call_t *call) {
-    uint32_t window = atomic_load(&call->out_window);
+    uint32_t window = atomic_load_explicit(&call->out_window, memory_order_relaxed);
     do {
         if (window >= ATOLL_STREAM_WINDOW) return false;
-    } while (!atomic_compare_exchange_weak(&call->out_window, &window, window + 1));
+        /* SYNC POINT: window-taken. A node may be written again; paired with window-given. */
+    } while (!atomic_compare_exchange_weak_explicit(
+        &call->out_window, &window, window + 1, memory_order_seq_cst, memory_order_relaxed));
     return true;
 }
 

@@ -33,7 +33,8 @@ bool atoll__wake_open(atoll__client_t *client, int descriptor) {
     wake_t *wake = malloc(sizeof *wake);
     if (wake == NULL) return false;
     wake->descriptor = descriptor;
-    /* SYNC POINT: wake-open. Before the look at wake_lost; paired with wake-lost. */
+    /* SYNC POINT: wake-open. Before the look at wake_lost; paired with wake-lost, wake-seen,
+     * hazard-seen. */
     atomic_store_explicit(&client->wake, &wake->retired, memory_order_seq_cst);
     /* What was pushed before had nobody to wake. */
     if (atomic_exchange_explicit(&client->wake_lost, 0, memory_order_seq_cst) != 0)
@@ -47,7 +48,9 @@ void atoll__wake_close(atoll__client_t *client) {
 }
 
 int atoll__wake_descriptor(atoll__client_t *client) {
-    const wake_t *wake = (const wake_t *)atomic_load(&client->wake);
+    /* SYNC POINT: wake-seen; paired with wake-open. */
+    const wake_t *wake =
+        (const wake_t *)atomic_load_explicit(&client->wake, memory_order_seq_cst);
     return wake == NULL ? -1 : wake->descriptor;
 }
 
@@ -62,7 +65,9 @@ static const wake_t *wake_protect(atoll__hazard_t *hazard, atoll__client_t *clie
     atoll__fence_full();
     wake = atoll__hazard_protect(hazard, &client->wake);
     /* Attached in the meantime? Then one of both exchanges sees it. */
-    if (wake == NULL || atomic_exchange(&client->wake_lost, 0) == 0) return NULL;
+    if (wake == NULL ||
+        atomic_exchange_explicit(&client->wake_lost, 0, memory_order_seq_cst) == 0)
+        return NULL;
     return (const wake_t *)wake;
 }
 

@@ -86,7 +86,8 @@ static void warden_main(void) {
         idle = busy ? 0 : idle + 1;
         /* Some ticks longer than needed, so that a busy group does not poke for each call. */
         bool tick = idle < IDLE_TICKS;
-        /* SYNC POINT: tick-idle. Stored before the second look; paired with tick-wanted. */
+        /* SYNC POINT: tick-idle. Stored before the second look, which is tick-look; paired with
+         * tick-wanted. */
         atomic_store_explicit(&warden.ticking, tick ? 1 : 0, memory_order_seq_cst);
         watch(tick || has_work() ? TICK_MS : -1);
     }

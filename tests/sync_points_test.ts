@@ -1,0 +1,224 @@
+/**
+ * Each memory order of the C core that another thread's order pairs with is named at both ends by a
+ * `SYNC POINT` comment: checked from the comments and operations that are really there. What the
+ * comments look like is told in docs/reference/concurrency.md.
+ */
+import { deepEqual, equal, ok } from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { test } from "./harness.ts";
+
+const FOLDER = fileURLToPath(new URL("../native/core/src/", import.meta.url));
+
+/** How far below the end of its comment an operation's order may stand. */
+const LINES = 6;
+
+/** A place that is named: a name may have several. */
+interface Point {
+  readonly name: string;
+  readonly at: string;
+  readonly file: string;
+  /** Line on which the comment ends. */
+  readonly end: number;
+  /** Names that the comment pairs it with; none: its other end bears the same name. */
+  readonly pairs: readonly string[];
+}
+
+/** An order in the code. */
+interface Order {
+  readonly at: string;
+  readonly file: string;
+  readonly line: number;
+  readonly order: string;
+  /** Name that ATOLL__SYNC gives it. */
+  readonly named?: string;
+}
+
+interface Source {
+  readonly points: Point[];
+  readonly orders: Order[];
+  readonly objections: string[];
+}
+
+const NAME = "[a-z]+(?:-[a-z]+)*";
+const POINT = new RegExp(`SYNC POINT: (${NAME})`, "g");
+const PAIRS = new RegExp(`paired with (${NAME}(?:(?:, and |, | and )${NAME})*)(?=[.;:,]|$)`, "i");
+
+function lineOf(text: string, index: number): number {
+  return text.slice(0, index).split("\n").length;
+}
+
+/** The points of one comment: a comment may name more than one. */
+function pointsOf(file: string, comment: string, end: number, source: Source) {
+  const prose = comment.replace(/\n\s*\*\s?/g, " ").replace(/\s*\*\/$/, "").trim();
+  const found = [...prose.matchAll(POINT)];
+  for (const [index, match] of found.entries()) {
+    const part = prose.slice(match.index, found[index + 1]?.index);
+    const name = match[1] ?? "";
+    const pairs = PAIRS.exec(part)?.[1]?.split(/, and |, | and /) ?? [];
+    const at = `${file}:${end}`;
+    if (pairs.length === 0 && /paired with/i.test(part)) {
+      source.objections.push(`${at}: "${name}" is not paired with a name`);
+    }
+    source.points.push({
+      name,
+      at,
+      file,
+      end,
+      pairs: pairs.map((pair) => pair === "itself" ? name : pair),
+    });
+  }
+}
+
+const ORDER = /ATOLL__SYNC\((\w+), (\w+)\)|memory_order_(acquire|release|acq_rel|seq_cst)/g;
+
+function read(file: string, text: string): Source {
+  const source: Source = { points: [], orders: [], objections: [] };
+  for (const comment of text.matchAll(/\/\*[\s\S]*?\*\//g)) {
+    pointsOf(file, comment[0], lineOf(text, comment.index + comment[0].length), source);
+  }
+  const code = text.replace(/\/\*[\s\S]*?\*\//g, (comment) => comment.replace(/[^\n]/g, " "));
+  for (const match of code.matchAll(ORDER)) {
+    const line = lineOf(code, match.index);
+    const order = match[3] ?? match[2] ?? "";
+    // What ATOLL__SYNC is made of.
+    if (/^\s*#define/.test(code.split("\n")[line - 1] ?? "")) continue;
+    const named = match[1]?.replaceAll("_", "-");
+    source.orders.push({ at: `${file}:${line}`, file, line, order, ...(named && { named }) });
+  }
+  return source;
+}
+
+/** The points right above an order. */
+function pointsAbove(order: Order, points: readonly Point[]): readonly Point[] {
+  const above = points.filter((point) =>
+    point.file === order.file && point.end <= order.line && order.line - point.end <= LINES
+  );
+  const nearest = Math.max(...above.map((point) => point.end));
+  return above.filter((point) => point.end === nearest);
+}
+
+/** Both ends of a name are there, and know of each other. */
+function pairObjections(points: readonly Point[]): string[] {
+  const names = new Set(points.map((point) => point.name));
+  const objections: string[] = [];
+  for (const point of points) {
+    for (const pair of point.pairs) {
+      if (!names.has(pair)) {
+        objections.push(`${point.at}: "${point.name}" is paired with "${pair}": no such point`);
+      } else if (!points.some((other) => other.name === pair && other.pairs.includes(point.name))) {
+        objections.push(`${point.at}: "${pair}" does not say that it is paired with it`);
+      }
+    }
+  }
+  for (const name of names) {
+    const same = points.filter((point) => point.name === name);
+    if (same.length === 1 && same[0]?.pairs.length === 0) {
+      objections.push(`${same[0].at}: "${name}" has one end only`);
+    }
+  }
+  return objections;
+}
+
+/** Names that are paired, one with another or over a third, with the orders that bear them. */
+function sides(points: readonly Point[], orders: readonly Order[]): string[] {
+  const objections: string[] = [];
+  const root = new Map(points.map((point) => [point.name, point.name]));
+  const rootOf = (name: string): string => {
+    const up = root.get(name) ?? name;
+    return up === name ? name : rootOf(up);
+  };
+  for (const point of points) {
+    for (const pair of point.pairs) root.set(rootOf(pair), rootOf(point.name));
+  }
+  const releases = new Set<string>();
+  const acquires = new Set<string>();
+  for (const order of orders) {
+    for (const point of pointsAbove(order, points)) {
+      if (order.order !== "acquire") releases.add(rootOf(point.name));
+      if (order.order !== "release") acquires.add(rootOf(point.name));
+    }
+  }
+  for (const name of new Set(points.map((point) => rootOf(point.name)))) {
+    // The fences' orders are the processor's and the kernel's.
+    if (name.startsWith("fence-")) continue;
+    if (!releases.has(name)) objections.push(`"${name}" and its pairs: nobody releases`);
+    if (!acquires.has(name)) objections.push(`"${name}" and its pairs: nobody acquires`);
+  }
+  return objections;
+}
+
+function objections(sources: readonly Source[]): string[] {
+  const points = sources.flatMap((source) => source.points);
+  const orders = sources.flatMap((source) => source.orders);
+  const nameless = orders.flatMap((order) => {
+    const above = pointsAbove(order, points);
+    if (above.length === 0) return [`${order.at}: ${order.order} without a SYNC POINT above it`];
+    const named = order.named;
+    if (named === undefined) return [];
+    const known = above.some((point) => point.name === named || point.pairs.includes(named));
+    return known ? [] : [`${order.at}: ATOLL__SYNC says "${named}", the comment does not`];
+  });
+  return [
+    ...sources.flatMap((source) => source.objections),
+    ...nameless,
+    ...pairObjections(points),
+    ...sides(points, orders),
+  ];
+}
+
+test("each order of the C core that another pairs with is named at both ends", () => {
+  const files = readdirSync(FOLDER).filter((name) => /\.[ch]$/.test(name)).sort();
+  const sources = files.map((name) => read(name, readFileSync(FOLDER + name, "utf8")));
+  const orders = sources.flatMap((source) => source.orders);
+  ok(files.length > 30, "the folder was found");
+  ok(orders.length > 100, "orders were found");
+  equal(objections(sources).join("\n"), "");
+});
+
+const WHOLE = `
+/* SYNC POINT: box-filled; the letter was written. Paired with box-read. */
+atomic_store_explicit(&box.full, 1, memory_order_release);
+/* SYNC POINT: box-read; paired with
+ * box-filled. */
+if (atomic_load_explicit(&box.full, memory_order_acquire)) open(&box);
+/* SYNC POINT: box-count; paired with itself. */
+atomic_fetch_sub_explicit(&box.holders, 1, memory_order_acq_rel);
+/* SYNC POINT: lid, the end that opens. */
+atomic_store_explicit(&lid, 1, ATOLL__SYNC(lid, release));
+/* SYNC POINT: lid, the end that looks. */
+atomic_load_explicit(&lid, ATOLL__SYNC(lid, acquire));
+`;
+
+test("what is not named, paired with nothing, or has one end only would be found", () => {
+  const found = (from: string, to: string) => {
+    ok(WHOLE.includes(from), from);
+    return objections([read("box.c", WHOLE.replace(from, to))]);
+  };
+  deepEqual(objections([read("box.c", WHOLE)]), []);
+  deepEqual(found("lid, the end that looks", "lid, the other end"), []);
+  deepEqual(found("Paired with box-read", "Paired with box-red"), [
+    'box.c:2: "box-filled" is paired with "box-red": no such point',
+    'box.c:5: "box-filled" does not say that it is paired with it',
+  ]);
+  deepEqual(found("Paired with box-read", "Paired with the load below"), [
+    'box.c:2: "box-filled" is not paired with a name',
+    'box.c:5: "box-filled" does not say that it is paired with it',
+    'box.c:2: "box-filled" has one end only',
+  ]);
+  deepEqual(found("SYNC POINT: lid, the end that looks", "SYNC POINT: hat, its end"), [
+    'box.c:12: ATOLL__SYNC says "lid", the comment does not',
+    'box.c:9: "lid" has one end only',
+    'box.c:11: "hat" has one end only',
+    '"lid" and its pairs: nobody acquires',
+    '"hat" and its pairs: nobody releases',
+  ]);
+  deepEqual(found("/* SYNC POINT: box-filled", "\n\n\n\n\n\n/* Filled"), [
+    "box.c:9: release without a SYNC POINT above it",
+    'box.c:11: "box-read" is paired with "box-filled": no such point',
+    '"box-read" and its pairs: nobody releases',
+  ]);
+  deepEqual(found("memory_order_acquire", "memory_order_release"), [
+    '"box-filled" and its pairs: nobody acquires',
+  ]);
+});
