@@ -3,10 +3,12 @@
  * Owns: when the epoch moves on and what is released then. Must not know what is released.
  *
  * Why E + 2: an object of bag E was unlinked before its retirer looked at the clock and saw E. The
- * advance from E + 1 to E + 2 runs its heavy fence after the clock showed E + 1, thus after the
- * unlinking. A reader whose pin that fence does not bring to light looks at pointers after the fence
- * and finds the object gone. One that is seen and pinned to E + 1 had seen the clock at E + 1, thus
- * after the unlinking as well. One that is pinned to anything else stops the advance. */
+ * retirer's look and each advance are modifications of the clock, so that the advance to E + 1,
+ * which came behind the look, acquired the unlinking, and so does whoever sees E + 1. The advance
+ * from E + 1 to E + 2 runs its heavy fence after the clock showed E + 1, thus after the unlinking.
+ * A reader whose pin that fence does not bring to light looks at pointers after the fence and finds
+ * the object gone. One that is seen and pinned to E + 1 had seen the clock at E + 1, thus after the
+ * unlinking as well. One that is pinned to anything else stops the advance. */
 #include "epoch.h"
 
 #include <stdlib.h>
@@ -91,8 +93,10 @@ static atoll__retired_t *advance(void) {
     if (!atoll__fence_heavy() || pinned_to_other(now) > 0) return NULL;
     ATOLL__WINDOW();
     now++;
-    /* SYNC POINT: epoch-advance; paired with epoch-read and epoch-stamp. */
-    atomic_store_explicit(&atoll__epoch_clock.now, now, memory_order_seq_cst);
+    /* SYNC POINT: epoch-advance. Acquires what was unlinked before others saw the epoch that ends
+     * here, for all who see the next one; paired with epoch-read, epoch-stamp. */
+    (void)atomic_exchange_explicit(
+        &atoll__epoch_clock.now, now, memory_order_acq_rel);
     /* The bag of now - 2. Nothing younger is in it: the bag serves now + 1 next, which cannot begin
      * while this thread is here.
      * SYNC POINT: epoch-bag, the taker's end. */
@@ -131,10 +135,10 @@ static bool pinned_here(void) {
 void atoll__epoch_retire(atoll__retired_t *object, atoll__release_t release) {
     assert(!pinned_here());
     object->release = release;
-    /* SYNC POINT: epoch-stamp. The look at the clock comes after the unlinking, also for others;
-     * paired with epoch-advance. */
-    atoll__fence_full();
-    uint64_t now = atomic_load_explicit(&atoll__epoch_clock.now, memory_order_acquire);
+    /* SYNC POINT: epoch-stamp. A modification that changes nothing: it finds the newest epoch, and the
+     * advance from it acquires the unlinking; paired with epoch-advance. */
+    uint64_t now =
+        atomic_fetch_add_explicit(&atoll__epoch_clock.now, 0, memory_order_acq_rel);
     ATOLL__WINDOW();
     _Atomic(atoll__retired_t *) *bag = &bags[now % BAGS];
     object->next = atomic_load_explicit(bag, memory_order_relaxed);
