@@ -30,7 +30,7 @@ interface Order {
   readonly file: string;
   readonly line: number;
   readonly order: string;
-  /** Name that ATOLL__SYNC gives it. */
+  /** Name that ATOLL__SYNC or ATOLL__FENCE gives it. */
   readonly named?: string;
 }
 
@@ -70,7 +70,8 @@ function pointsOf(file: string, comment: string, end: number, source: Source) {
   }
 }
 
-const ORDER = /ATOLL__SYNC\((\w+), (\w+)\)|memory_order_(acquire|release|acq_rel|seq_cst)/g;
+const ORDER =
+  /ATOLL__SYNC\((\w+), (\w+)\)|ATOLL__FENCE\((\w+)\)|memory_order_(acquire|release|acq_rel|seq_cst)/g;
 
 function read(file: string, text: string): Source {
   const source: Source = { points: [], orders: [], objections: [] };
@@ -80,10 +81,10 @@ function read(file: string, text: string): Source {
   const code = text.replace(/\/\*[\s\S]*?\*\//g, (comment) => comment.replace(/[^\n]/g, " "));
   for (const match of code.matchAll(ORDER)) {
     const line = lineOf(code, match.index);
-    const order = match[3] ?? match[2] ?? "";
-    // What ATOLL__SYNC is made of.
+    const order = match[4] ?? match[2] ?? "seq_cst";
+    // What ATOLL__SYNC and ATOLL__FENCE are made of.
     if (/^\s*#define/.test(code.split("\n")[line - 1] ?? "")) continue;
-    const named = match[1]?.replaceAll("_", "-");
+    const named = (match[1] ?? match[3])?.replaceAll("_", "-");
     source.orders.push({ at: `${file}:${line}`, file, line, order, ...(named && { named }) });
   }
   return source;
@@ -140,8 +141,6 @@ function sides(points: readonly Point[], orders: readonly Order[]): string[] {
     }
   }
   for (const name of new Set(points.map((point) => rootOf(point.name)))) {
-    // The fences' orders are the processor's and the kernel's.
-    if (name.startsWith("fence-")) continue;
     if (!releases.has(name)) objections.push(`"${name}" and its pairs: nobody releases`);
     if (!acquires.has(name)) objections.push(`"${name}" and its pairs: nobody acquires`);
   }
@@ -157,7 +156,7 @@ function objections(sources: readonly Source[]): string[] {
     const named = order.named;
     if (named === undefined) return [];
     const known = above.some((point) => point.name === named || point.pairs.includes(named));
-    return known ? [] : [`${order.at}: ATOLL__SYNC says "${named}", the comment does not`];
+    return known ? [] : [`${order.at}: the code says "${named}", the comment does not`];
   });
   return [
     ...sources.flatMap((source) => source.objections),
@@ -207,7 +206,7 @@ test("what is not named, paired with nothing, or has one end only would be found
     'box.c:2: "box-filled" has one end only',
   ]);
   deepEqual(found("SYNC POINT: lid, the end that looks", "SYNC POINT: hat, its end"), [
-    'box.c:12: ATOLL__SYNC says "lid", the comment does not',
+    'box.c:12: the code says "lid", the comment does not',
     'box.c:9: "lid" has one end only',
     'box.c:11: "hat" has one end only',
     '"lid" and its pairs: nobody acquires',

@@ -27,13 +27,15 @@ static _Atomic uint32_t advancing; /* 1: a thread does, and nobody else need */
 /* A record that a thread has given up, or a new one; NULL: out of memory. */
 static atoll__reader_t *record_claim(void) {
     /* SYNC POINT: reader-record; what precedes the push is seen by who follows the list. */
-    atoll__reader_t *reader = atomic_load_explicit(&known, memory_order_acquire);
+    atoll__reader_t *reader =
+        atomic_load_explicit(&known, ATOLL__SYNC(reader_record, acquire));
     for (; reader != NULL; reader = reader->next_known) {
         uint32_t taken = 0;
         /* SYNC POINT: reader-taken, the next owner's end. */
         if (atomic_load_explicit(&reader->taken, memory_order_relaxed) == 0 &&
             atomic_compare_exchange_strong_explicit(
-                &reader->taken, &taken, 1, memory_order_acquire, memory_order_relaxed))
+                &reader->taken, &taken, 1, ATOLL__SYNC(reader_taken, acquire),
+                memory_order_relaxed))
             return reader;
     }
     reader = aligned_alloc(_Alignof(atoll__reader_t), sizeof *reader);
@@ -44,7 +46,8 @@ static atoll__reader_t *record_claim(void) {
     /* SYNC POINT: reader-record, the pusher's end. The push counts as part of the first pin: a look
      * that misses it has run its heavy fence before the reads of that pin. */
     while (!atomic_compare_exchange_weak_explicit(
-        &known, &reader->next_known, reader, memory_order_release, memory_order_relaxed)) {
+        &known, &reader->next_known, reader, ATOLL__SYNC(reader_record, release),
+        memory_order_relaxed)) {
     }
     return reader;
 }
@@ -61,17 +64,19 @@ void atoll__epoch_leave(atoll__reader_t *reader) {
     if (reader == NULL) return;
     assert(atomic_load_explicit(&reader->epoch, memory_order_relaxed) == 0);
     /* SYNC POINT: reader-taken. The next owner goes on from the record as it is now. */
-    atomic_store_explicit(&reader->taken, 0, memory_order_release);
+    atomic_store_explicit(&reader->taken, 0, ATOLL__SYNC(reader_taken, release));
 }
 
 static uint32_t pinned_to_other(uint64_t now) {
     uint32_t count = 0;
     /* SYNC POINT: reader-record, the looker's end. */
-    atoll__reader_t *reader = atomic_load_explicit(&known, memory_order_acquire);
+    atoll__reader_t *reader =
+        atomic_load_explicit(&known, ATOLL__SYNC(reader_record, acquire));
     for (; reader != NULL; reader = reader->next_known) {
         /* SYNC POINT: epoch-look. Acquires the reads of pins that have ended; paired with
          * epoch-pin. */
-        uint64_t epoch = atomic_load_explicit(&reader->epoch, memory_order_acquire);
+        uint64_t epoch =
+            atomic_load_explicit(&reader->epoch, ATOLL__SYNC(epoch_pin, acquire));
         if (epoch != 0 && epoch != now) count++;
     }
     return count;
@@ -96,11 +101,12 @@ static atoll__retired_t *advance(void) {
     /* SYNC POINT: epoch-advance. Acquires what was unlinked before others saw the epoch that ends
      * here, for all who see the next one; paired with epoch-read, epoch-stamp. */
     (void)atomic_exchange_explicit(
-        &atoll__epoch_clock.now, now, memory_order_acq_rel);
+        &atoll__epoch_clock.now, now, ATOLL__SYNC(epoch_advance, acq_rel));
     /* The bag of now - 2. Nothing younger is in it: the bag serves now + 1 next, which cannot begin
      * while this thread is here.
      * SYNC POINT: epoch-bag, the taker's end. */
-    return atomic_exchange_explicit(&bags[(now + 1) % BAGS], NULL, memory_order_acquire);
+    return atomic_exchange_explicit(
+        &bags[(now + 1) % BAGS], NULL, ATOLL__SYNC(epoch_bag, acquire));
 }
 
 void atoll__epoch_collect(void) {
@@ -108,10 +114,10 @@ void atoll__epoch_collect(void) {
     atoll__fence_open();
     /* SYNC POINT: epoch-turn. One advance after the other: the reads that one has acquired are known
      * to the next. */
-    if (atomic_exchange_explicit(&advancing, 1, memory_order_acquire) != 0) return;
+    if (atomic_exchange_explicit(&advancing, 1, ATOLL__SYNC(epoch_turn, acquire)) != 0) return;
     atoll__retired_t *list = advance();
     /* SYNC POINT: epoch-turn, its end. */
-    atomic_store_explicit(&advancing, 0, memory_order_release);
+    atomic_store_explicit(&advancing, 0, ATOLL__SYNC(epoch_turn, release));
     uint32_t released = 0;
     while (list != NULL) {
         atoll__retired_t *object = list;
@@ -138,7 +144,7 @@ void atoll__epoch_retire(atoll__retired_t *object, atoll__release_t release) {
     /* SYNC POINT: epoch-stamp. A modification that changes nothing: it finds the newest epoch, and the
      * advance from it acquires the unlinking; paired with epoch-advance. */
     uint64_t now =
-        atomic_fetch_add_explicit(&atoll__epoch_clock.now, 0, memory_order_acq_rel);
+        atomic_fetch_add_explicit(&atoll__epoch_clock.now, 0, ATOLL__SYNC(epoch_stamp, acq_rel));
     ATOLL__WINDOW();
     _Atomic(atoll__retired_t *) *bag = &bags[now % BAGS];
     object->next = atomic_load_explicit(bag, memory_order_relaxed);
@@ -147,7 +153,7 @@ void atoll__epoch_retire(atoll__retired_t *object, atoll__release_t release) {
     uint32_t count = atomic_fetch_add_explicit(&waiting, 1, memory_order_seq_cst) + 1;
     /* SYNC POINT: epoch-bag releases the object, for who takes the bag. */
     while (!atomic_compare_exchange_weak_explicit(
-        bag, &object->next, object, memory_order_release, memory_order_relaxed)) {
+        bag, &object->next, object, ATOLL__SYNC(epoch_bag, release), memory_order_relaxed)) {
     }
     if (count % ATOLL__EPOCH_BATCH == 0) atoll__epoch_collect();
     while (atoll__epoch_waiting() > ATOLL__EPOCH_GARBAGE_MAX) {

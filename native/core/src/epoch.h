@@ -59,10 +59,11 @@ static inline atoll__pin_t atoll__epoch_pin(void) {
     if (__builtin_expect(before == 0, 1)) {
         /* SYNC POINT: epoch-read. Acquires: who has seen an epoch also sees what was taken away
          * before it began; paired with epoch-advance. */
-        uint64_t now = atomic_load_explicit(&atoll__epoch_clock.now, memory_order_acquire);
+        uint64_t now =
+            atomic_load_explicit(&atoll__epoch_clock.now, ATOLL__SYNC(epoch_read, acquire));
         /* SYNC POINT: epoch-pin. May be an epoch late: then the next advance fails. Releases the
          * reads of the pins before this one; paired with epoch-look. */
-        atomic_store_explicit(&reader->epoch, now, memory_order_release);
+        atomic_store_explicit(&reader->epoch, now, ATOLL__SYNC(epoch_pin, release));
         atoll__fence_light();
     }
     return (atoll__pin_t){.reader = reader, .before = before};
@@ -70,7 +71,7 @@ static inline atoll__pin_t atoll__epoch_pin(void) {
 
 static inline void atoll__epoch_unpin(atoll__pin_t pin) {
     /* SYNC POINT: epoch-pin releases the reads; paired with epoch-look. */
-    atomic_store_explicit(&pin.reader->epoch, pin.before, memory_order_release);
+    atomic_store_explicit(&pin.reader->epoch, pin.before, ATOLL__SYNC(epoch_pin, release));
 }
 
 /* Releases the object once nobody can have it any more. It must not be reachable for readers that

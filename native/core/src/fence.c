@@ -30,6 +30,7 @@ bool atoll__fence_asymmetric(void) {
 }
 
 bool atoll__fence_heavy(void) {
-    atoll__fence_full();
+    /* SYNC POINT: fence-heavy, where readers pay; else the barrier is the fence of both sides. */
+    ATOLL__FENCE(fence_heavy);
     return !atoll__fence_asymmetric() || atoll__prim_barrier();
 }

@@ -15,6 +15,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "sync.h"
+
 /* 1: readers need a full fence of their own. Written once, before the first reader. */
 extern _Atomic unsigned atoll__fence_paid;
 
@@ -23,18 +25,12 @@ void atoll__fence_open(void);
 /* Whether the reader's fence is the cheap one. */
 bool atoll__fence_asymmetric(void);
 
-/* Sequentially consistent. The builtin of this name, because the compiler refuses the C11 one under
- * the thread sanitizer, which cannot use a fence for its own reasoning; the processor needs it. */
-static inline void atoll__fence_full(void) {
-    __sync_synchronize();
-}
-
 /* SYNC POINT: fence-light, between a reader's announcement and its look; paired with fence-heavy. */
 static inline void atoll__fence_light(void) {
     if (__builtin_expect(atomic_load_explicit(&atoll__fence_paid, memory_order_relaxed) == 0, 1))
         atomic_signal_fence(memory_order_seq_cst);
     else
-        atoll__fence_full();
+        ATOLL__FENCE(fence_light);
 }
 
 /* SYNC POINT: fence-heavy, between a reclaimer's removal and its look; paired with fence-light.

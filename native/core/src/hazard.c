@@ -20,13 +20,15 @@ static _Atomic uint32_t waiting;
 /* A record that a thread has given up, or a new one; NULL: out of memory. */
 static atoll__hazard_t *record_claim(void) {
     /* SYNC POINT: hazard-record; what precedes the push is seen by who follows the list. */
-    atoll__hazard_t *record = atomic_load_explicit(&known, memory_order_acquire);
+    atoll__hazard_t *record =
+        atomic_load_explicit(&known, ATOLL__SYNC(hazard_record, acquire));
     for (; record != NULL; record = record->next_known) {
         uint32_t taken = 0;
         /* SYNC POINT: hazard-taken, the next owner's end. */
         if (atomic_load_explicit(&record->taken, memory_order_relaxed) == 0 &&
             atomic_compare_exchange_strong_explicit(
-                &record->taken, &taken, 1, memory_order_acquire, memory_order_relaxed))
+                &record->taken, &taken, 1, ATOLL__SYNC(hazard_taken, acquire),
+                memory_order_relaxed))
             return record;
     }
     record = aligned_alloc(_Alignof(atoll__hazard_t), sizeof *record);
@@ -37,7 +39,8 @@ static atoll__hazard_t *record_claim(void) {
     record->next_known = atomic_load_explicit(&known, memory_order_relaxed);
     /* SYNC POINT: hazard-record, the pusher's end. */
     while (!atomic_compare_exchange_weak_explicit(
-        &known, &record->next_known, record, memory_order_release, memory_order_relaxed)) {
+        &known, &record->next_known, record, ATOLL__SYNC(hazard_record, release),
+        memory_order_relaxed)) {
     }
     return record;
 }
@@ -90,11 +93,13 @@ static atoll__retired_t *split(atoll__retired_t **list) {
     atoll__retired_t *objects[ROUND];
     size_t count = 0;
     /* SYNC POINT: hazard-record, the scanner's end. */
-    atoll__hazard_t *record = atomic_load_explicit(&known, memory_order_acquire);
+    atoll__hazard_t *record =
+        atomic_load_explicit(&known, ATOLL__SYNC(hazard_record, acquire));
     for (; record != NULL; record = record->next_known) {
         /* SYNC POINT: hazard-scan. Acquires the reads of what the record no longer protects; paired
          * with hazard-set. */
-        atoll__retired_t *object = atomic_load_explicit(&record->object, memory_order_acquire);
+        atoll__retired_t *object =
+            atomic_load_explicit(&record->object, ATOLL__SYNC(hazard_set, acquire));
         if (object == NULL) continue;
         objects[count++] = object;
         if (count < ROUND) continue;
@@ -116,14 +121,16 @@ static void orphan(atoll__retired_t *first) {
     last->next = atomic_load_explicit(&orphans, memory_order_relaxed);
     /* SYNC POINT: hazard-orphan; what was retired, for who takes the list. */
     while (!atomic_compare_exchange_weak_explicit(
-        &orphans, &last->next, first, memory_order_release, memory_order_relaxed)) {
+        &orphans, &last->next, first, ATOLL__SYNC(hazard_orphan, release),
+        memory_order_relaxed)) {
     }
 }
 
 /* Releases what can be of a list and of the orphans; returns what is still protected. */
 static atoll__retired_t *release_unprotected(atoll__retired_t *list) {
     /* SYNC POINT: hazard-orphan, the taker's end. */
-    atoll__retired_t *more = atomic_exchange_explicit(&orphans, NULL, memory_order_acquire);
+    atoll__retired_t *more =
+        atomic_exchange_explicit(&orphans, NULL, ATOLL__SYNC(hazard_orphan, acquire));
     if (list == NULL)
         list = more;
     else
@@ -198,7 +205,7 @@ void atoll__hazard_leave(atoll__thread_t *thread) {
         atoll__hazard_t *record = thread->hazards;
         thread->hazards = record->next_idle;
         /* SYNC POINT: hazard-taken. The next owner's next_idle is written after this one's was read. */
-        atomic_store_explicit(&record->taken, 0, memory_order_release);
+        atomic_store_explicit(&record->taken, 0, ATOLL__SYNC(hazard_taken, release));
     }
     if (thread->retired != NULL) orphan(thread->retired);
     thread->retired = NULL;

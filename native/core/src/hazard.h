@@ -43,11 +43,12 @@ static inline atoll__retired_t *atoll__hazard_protect(
         ATOLL__WINDOW();
         /* SYNC POINT: hazard-set. Releases the reads of what was protected before; paired with
          * hazard-scan. */
-        atomic_store_explicit(&hazard->object, seen, memory_order_release);
+        atomic_store_explicit(&hazard->object, seen, ATOLL__SYNC(hazard_set, release));
         atoll__fence_light();
         /* SYNC POINT: hazard-seen. Still there: whoever takes it away from now on sees the record.
          * Acquires what the publisher wrote; paired with wake-open. */
-        atoll__retired_t *again = atomic_load_explicit(from, memory_order_acquire);
+        atoll__retired_t *again =
+            atomic_load_explicit(from, ATOLL__SYNC(hazard_seen, acquire));
         if (__builtin_expect(again == seen, 1)) return seen;
         seen = again;
     }
@@ -55,7 +56,7 @@ static inline atoll__retired_t *atoll__hazard_protect(
 
 static inline void atoll__hazard_reset(atoll__hazard_t *hazard) {
     /* SYNC POINT: hazard-set releases the reads; paired with hazard-scan. */
-    atomic_store_explicit(&hazard->object, NULL, memory_order_release);
+    atomic_store_explicit(&hazard->object, NULL, ATOLL__SYNC(hazard_set, release));
 }
 
 /* Releases the object once nobody protects it, on whichever thread finds out. It must not be

@@ -16,7 +16,7 @@ typedef struct atoll__rcu {
 /* The current version, for as long as the caller stays pinned. */
 static inline const void *atoll__rcu_read(const atoll__rcu_t *cell) {
     /* SYNC POINT: rcu-read acquires the version; paired with rcu-publish. */
-    return atomic_load_explicit(&cell->current, memory_order_acquire);
+    return atomic_load_explicit(&cell->current, ATOLL__SYNC(rcu_publish, acquire));
 }
 
 /* The same for the writer, who need not be pinned: it alone retires. */
@@ -29,7 +29,7 @@ static inline void atoll__rcu_publish(
     atoll__rcu_t *cell, atoll__retired_t *version, atoll__release_t release) {
     /* SYNC POINT: rcu-publish; paired with rcu-read. */
     atoll__retired_t *before =
-        atomic_exchange_explicit(&cell->current, version, memory_order_acq_rel);
+        atomic_exchange_explicit(&cell->current, version, ATOLL__SYNC(rcu_publish, acq_rel));
     ATOLL__WINDOW();
     if (before != NULL) atoll__epoch_retire(before, release);
 }

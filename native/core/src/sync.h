@@ -16,10 +16,16 @@
 #ifdef ATOLL__MODEL
 memory_order model_order(const char *end, memory_order order);
 void model_use(const volatile void *address, bool writes);
+void model_fence(const char *end);
 #define ATOLL__SYNC(name, order) model_order(#name " " #order, memory_order_##order)
+#define ATOLL__FENCE(name) model_fence(#name " fence")
 #define ATOLL__MODEL_USE(address, writes) model_use(address, writes)
 #else
 #define ATOLL__SYNC(name, order) memory_order_##order
+/* A fence, sequentially consistent. The builtin of this name, because the compiler refuses the C11 one
+ * under the thread sanitizer, which cannot use a fence for its own reasoning; the processor needs
+ * it. */
+#define ATOLL__FENCE(name) __sync_synchronize()
 /* Tells the model that this memory is used as if by plain accesses: it must never be read and
  * written at once, although each access by itself is atomic. */
 #define ATOLL__MODEL_USE(address, writes) ((void)0)

@@ -62,7 +62,7 @@ static const wake_t *wake_protect(atoll__hazard_t *hazard, atoll__client_t *clie
     if (wake != NULL) return (const wake_t *)wake;
     /* SYNC POINT: wake-lost. Stored before the second look; paired with wake-open. */
     atomic_store_explicit(&client->wake_lost, 1, memory_order_seq_cst);
-    atoll__fence_full();
+    ATOLL__FENCE(wake_lost);
     wake = atoll__hazard_protect(hazard, &client->wake);
     /* Attached in the meantime? Then one of both exchanges sees it. */
     if (wake == NULL ||

@@ -14,8 +14,9 @@
  * Qadeer, PLDI 2007); stale reads as far as coherence, happens-before and the order of sequentially
  * consistent operations allow; release sequences by read-modify-writes only, as since C++20; data
  * races of plain accesses. What is not: a load cannot return what is stored later in time (load
- * buffering), stores to one place cannot be ordered other than in time, fences do not exist, a weak
- * exchange does not fail for nothing. Where a structure depends on the first, it says so by
+ * buffering), stores to one place cannot be ordered other than in time, a fence makes stores be seen
+ * and hands nothing over (a race between plain accesses that only fences keep apart is reported), a
+ * weak exchange does not fail for nothing. Where a structure depends on the first, it says so by
  * ATOLL__MODEL_USE. */
 #ifndef ATOLL_MODEL_CHECKER_H
 #define ATOLL_MODEL_CHECKER_H
@@ -33,8 +34,14 @@ typedef struct model {
     /* Preemptions at most, or MODEL_ALL. */
     int preemptions;
     /* Ends of synchronisation points, "name order": with any of them weakened by a step, acquire and
-     * release to relaxed, seq_cst to both of them, the model must fail. NULL behind the last. */
-    const char *bites[8];
+     * release to relaxed, seq_cst to both of them, a fence to none, the model must fail. NULL behind
+     * the last. */
+    const char *bites[10];
+    /* A mistake that this model contains, and that must be found; NULL: it is right. */
+    const char *mistake;
+    /* What is the thread's own, put in its place whenever it goes on; NULL: nothing. Must not be
+     * compiled for the model. */
+    void (*enter)(uint32_t thread);
     struct model *next;
 } model_t;
 
@@ -61,6 +68,9 @@ typedef struct model_moment {
     uint32_t thread;
     uint32_t clock[MODEL_THREADS];
 } model_moment_t;
+
+/* The system's barrier: a fence on each thread at once. */
+void model_barrier(const char *end);
 
 model_moment_t model_now(void);
 /* Whether the end of one operation happens before the beginning of a later one. */

@@ -60,6 +60,10 @@ static uint32_t places_count;
 static uint16_t table[4 * PLACES_MAX]; /* index plus one */
 static vector_t clocks[MODEL_THREADS];
 static uint32_t last_step[MODEL_THREADS]; /* epoch of a thread's last atomic access */
+/* What fences have brought to light, for all and for each thread: it is known to be there, but what
+ * was done before it is not handed over. */
+static vector_t fenced;
+static vector_t lit[MODEL_THREADS];
 static line_t trace[TRACE_MAX];
 static uint32_t trace_count;
 
@@ -90,6 +94,8 @@ void memory_reset(void) {
     memset(table, 0, sizeof table);
     memset(clocks, 0, sizeof clocks);
     memset(last_step, 0, sizeof last_step);
+    memset(&fenced, 0, sizeof fenced);
+    memset(lit, 0, sizeof lit);
     places_count = 0;
     trace_count = 0;
     clocks[0].at[0] = 1;
@@ -108,6 +114,8 @@ void memory_join(void) {
 }
 
 bool memory_depends(const access_t *a, const access_t *b) {
+    /* A barrier depends on whatever any thread does. */
+    if (a->address == NULL || b->address == NULL) return true;
     return a->address == b->address && (a->writes || b->writes);
 }
 
@@ -221,12 +229,13 @@ static void note(place_t *place, uint32_t store, int order, bool writes) {
 
 /* The oldest store that this thread may still read. */
 static uint32_t oldest(const place_t *place, int order) {
-    const vector_t *now = &clocks[checker_thread()];
+    vector_t now = clocks[checker_thread()];
+    vector_join(&now, &lit[checker_thread()]);
     uint32_t store = 0;
     uint32_t times = 0;
     for (uint32_t i = 0; i < place->seen_count; i++) {
         const seen_t *seen = &place->seen[i];
-        bool known = seen->epoch <= now->at[seen->thread] ||
+        bool known = seen->epoch <= now.at[seen->thread] ||
                      (seen->ordered && order == __ATOMIC_SEQ_CST);
         if (known && seen->store > store) {
             store = seen->store;
@@ -301,6 +310,7 @@ static bool exchange_if(
     uint32_t found = options[checker_choose(count)];
     uint64_t before = place->stores[found].value;
     bool same = found == newest && before == wanted;
+    plain_range(expected, bytes, !same);
     learn(place, found, same ? order : otherwise);
     if (same)
         put(place, at, bytes, value, order, true);
@@ -309,6 +319,34 @@ static bool exchange_if(
     if (!same) memcpy(expected, &before, bytes);
     trace_add(same ? "exchange" : "exchange fails", place->address, before, order);
     return same;
+}
+
+/* ---- fences ---- */
+
+/* A place of their own: fences come in one order. */
+static const char fences;
+
+static void fence(uint32_t thread) {
+    vector_join(&fenced, &clocks[thread]);
+    lit[thread] = fenced;
+}
+
+/* Called by ATOLL__FENCE. */
+void model_fence(const char *end);
+void model_fence(const char *end) {
+    if (checker_without(end)) return;
+    checker_step((access_t){.address = &fences, .writes = true});
+    fence(checker_thread());
+    trace_add("fence", 0, 0, -1);
+}
+
+/* Every thread's fence before any thread's look: first what all of them did is gathered. */
+void model_barrier(const char *end) {
+    if (checker_without(end)) return;
+    checker_step((access_t){.address = NULL, .writes = true});
+    for (uint32_t round = 0; round < 2; round++)
+        for (uint32_t i = 0; i < MODEL_THREADS; i++) fence(i);
+    trace_add("barrier", 0, 0, -1);
 }
 
 model_moment_t model_now(void) {
@@ -344,6 +382,12 @@ void __tsan_func_entry(void *from) {
     (void)from;
 }
 void __tsan_func_exit(void) {
+}
+
+/* The compiler's part of a fence: the fibres' instructions stay in their order. */
+void __tsan_atomic_signal_fence(int order);
+void __tsan_atomic_signal_fence(int order) {
+    (void)order;
 }
 
 #define PLAIN(bytes)                                                      \

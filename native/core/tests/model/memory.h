@@ -26,6 +26,8 @@ void checker_step(access_t access);
 /* checker.c: one of so many ways. */
 uint32_t checker_choose(uint32_t options);
 uint32_t checker_thread(void);
+/* checker.c: whether this exploration goes without that end. */
+bool checker_without(const char *end);
 bool checker_on_stack(const void *address);
 
 #endif
