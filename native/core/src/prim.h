@@ -18,7 +18,10 @@ typedef enum atoll__backing {
     ATOLL__BACKING_ANONYMOUS = 0, /* of this process alone, zeroed */
     ATOLL__BACKING_SHARED = 1,    /* a file without a name (memfd); `name` labels it in /proc */
     ATOLL__BACKING_FILE = 2,      /* the file at the path `name`, made with mode 0600 if missing */
-    ATOLL__BACKING_DESCRIPTOR = 3 /* an open file, such as the one behind a SHARED mapping */
+    /* A peer's open file. Whoever makes it seals it against shrinking (F_SEAL_SHRINK on a memfd made
+     * with MFD_ALLOW_SEALING) before handing it out, as SHARED does: a file that can be cut off under
+     * the mapping would end this process by SIGBUS. Must be long enough. */
+    ATOLL__BACKING_DESCRIPTOR = 3
 } atoll__backing_t;
 
 /* Where pages lie on a machine with more than one memory node. */
@@ -63,7 +66,8 @@ typedef struct atoll__map {
     size_t outer_bytes;
 } atoll__map_t;
 
-/* Maps memory. -1 and errno: no address space, or the file cannot be had. */
+/* Maps memory. -1 and errno: no address space, or the file cannot be had; EPERM: a DESCRIPTOR that is
+ * not sealed against shrinking, EINVAL: one that is too short or no file. */
 int atoll__prim_map(const atoll__map_options_t *options, atoll__map_t *map);
 /* Nobody may use the mapping any more. A file at a path stays. */
 void atoll__prim_unmap(atoll__map_t *map);

@@ -47,6 +47,15 @@ static bool read_text(const char *path, char *text, size_t capacity) {
 
 /* ---- files ---- */
 
+/* Whether nobody can cut the file off any more; false and errno. */
+static bool file_keeps_length(int file) {
+    /* Files that cannot be sealed, those with a path, fail here. */
+    int seals = fcntl(file, F_GET_SEALS);
+    if (seals >= 0 && (seals & F_SEAL_SHRINK) != 0) return true;
+    errno = EPERM;
+    return false;
+}
+
 /* The file behind a mapping, as long as it has to be; -1 and errno. */
 static int file_open(const atoll__map_options_t *options, size_t bytes) {
     int file = -1;
@@ -63,16 +72,20 @@ static int file_open(const atoll__map_options_t *options, size_t bytes) {
         errno = EINVAL;
         result = -1;
     }
-    if (result == 0 && (size_t)status.st_size < bytes) {
-        /* A peer's file that is too short stays so: touching it would be a SIGBUS later. */
-        if (options->backing == ATOLL__BACKING_DESCRIPTOR) {
+    /* A peer's file that is too short, now or later, would be a SIGBUS: the length is looked at once
+     * it is known to stay. */
+    if (result == 0 && options->backing == ATOLL__BACKING_DESCRIPTOR) {
+        if (!file_keeps_length(file) || fstat(file, &status) != 0) {
+            result = -1;
+        } else if ((size_t)status.st_size < bytes) {
             errno = EINVAL;
             result = -1;
-        } else {
-            result = ftruncate(file, (off_t)bytes);
         }
+    } else if (result == 0 && (size_t)status.st_size < bytes) {
+        result = ftruncate(file, (off_t)bytes);
     }
-    /* Nobody who gets the descriptor can cut the memory off under the others. */
+    /* The same for those who get this one's descriptor; and no seal is added that they would not
+     * expect, such as one against writing. */
     if (result == 0 && options->backing == ATOLL__BACKING_SHARED)
         result = fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     if (result == 0) return file;

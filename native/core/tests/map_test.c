@@ -130,12 +130,57 @@ TEST(map_shared, "mapping: what a child writes into shared memory is seen, priva
             .bytes = MIB, .backing = ATOLL__BACKING_DESCRIPTOR, .descriptor = shared.descriptor,
             .prefault = true});
     CHECK(again.base != shared.base && memcmp(again.base + MIB - 6, "child", 6) == 0);
-    /* Nobody can cut it off under the others. */
-    CHECK(ftruncate(again.descriptor, 4096) == -1 && errno == EPERM);
     atoll__prim_unmap(&shared);
     again.base[0] = 7;
     atoll__prim_unmap(&again);
     atoll__prim_unmap(&private);
+}
+
+/* Whether a process that was given the descriptor can cut the file off. */
+static bool child_can_truncate(int descriptor) {
+    (void)fflush(stdout);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) _exit(ftruncate(descriptor, 0) == 0 ? 1 : errno == EPERM ? 2 : 3);
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) != 3);
+    return WEXITSTATUS(status) == 1;
+}
+
+TEST(map_sealed, "mapping: a peer's descriptor is mapped only if nobody can cut the file off later") {
+    atoll__map_t own = map_make(
+        (atoll__map_options_t){.bytes = 8192, .backing = ATOLL__BACKING_SHARED, .name = "test"});
+    atoll__map_t peer = map_make(
+        (atoll__map_options_t){
+            .bytes = 8192, .backing = ATOLL__BACKING_DESCRIPTOR, .descriptor = own.descriptor});
+    CHECK(!child_can_truncate(own.descriptor) && !child_can_truncate(peer.descriptor));
+    CHECK(ftruncate(own.descriptor, 16384) == -1 && errno == EPERM);
+    CHECK(fcntl(peer.descriptor, F_ADD_SEALS, F_SEAL_WRITE) == -1 && errno == EPERM);
+    peer.base[8191] = 9;
+    CHECK_EQUAL(own.base[8191], 9);
+    atoll__prim_unmap(&peer);
+    atoll__prim_unmap(&own);
+    /* Long enough now, and no longer. */
+    int loose = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    CHECK(loose >= 0 && ftruncate(loose, 8192) == 0);
+    atoll__map_t map;
+    atoll__map_options_t options = {
+        .bytes = 8192, .backing = ATOLL__BACKING_DESCRIPTOR, .descriptor = loose};
+    CHECK(fcntl(loose, F_ADD_SEALS, F_SEAL_GROW) == 0);
+    CHECK(atoll__prim_map(&options, &map) == -1 && errno == EPERM);
+    CHECK(child_can_truncate(loose));
+    /* Sealed, but after it was cut off. */
+    CHECK(fcntl(loose, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+    CHECK(atoll__prim_map(&options, &map) == -1 && errno == EINVAL);
+    (void)close(loose);
+    /* A file with a path cannot be sealed at all. */
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/map_test.loose", test_folder());
+    options.descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(options.descriptor >= 0 && ftruncate(options.descriptor, 8192) == 0);
+    CHECK(atoll__prim_map(&options, &map) == -1 && errno == EPERM);
+    CHECK(close(options.descriptor) == 0 && unlink(path) == 0);
 }
 
 TEST(map_file, "mapping: a file keeps what was written, is its owner's alone, and no link is followed") {
