@@ -13,8 +13,11 @@
 
 /* Who wrote a frame: what is checked, and whether it is read where it lies, follows from it. */
 typedef enum atoll__peer {
-    /* This process. The slot has gone to the library; whoever writes it all the same harms its own
-     * call only, since every value is read once. In place, level structure. */
+    /* This process. The slot has gone to the library, and whoever submitted it must not write it
+     * until the reply: nothing keeps a thread that still has its address from doing so. What the core
+     * reads, header and extensions, is read once, and stays whole all the same. The payload does not:
+     * the engine validates text and archives and then reads them where they lie, and a byte that
+     * changes in between is undefined to it. In place, level structure. */
     ATOLL__PEER_SELF = 0,
     /* Another process that can still write the memory: copied, then level full on the copy. */
     ATOLL__PEER_SHARED = 1,

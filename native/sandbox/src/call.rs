@@ -49,7 +49,8 @@ impl Payload {
     }
 
     /// The bytes in one piece. Those that came in parts are put together by the first thread that
-    /// asks, which is never the caller's.
+    /// asks, never the one that submits: what comes in parts does not run inline, and a CONTROL
+    /// request, which is read there, comes in one piece.
     pub fn as_slice(&self) -> Result<&[u8], Outcome> {
         if self.length == 0 {
             return Ok(&[]);
