@@ -247,31 +247,47 @@ atoll_status_t atoll__group_enter(
     return status;
 }
 
+/* The first waiting call if there is a place for it, which it then has; NULL: none. */
+static atoll__call_t *take_waiting(group_t *group) {
+    (void)pthread_mutex_lock(&group->lock);
+    atoll__call_t *call = group->first;
+    uint64_t word = atomic_load(&group->word);
+    if (call != NULL && running_of(word) >= group->limits.concurrency_max) call = NULL;
+    if (call != NULL) {
+        /* The place first: between the two steps a newcomer must not see both counts low. */
+        atomic_fetch_add_explicit(&group->word, ONE_RUNNING, memory_order_relaxed);
+        unlink_call(group, call);
+        call->permitted = true;
+        (void)atoll__call_move(call, call->ticket, 1u << ATOLL__QUEUED, ATOLL__STARTING);
+    }
+    (void)pthread_mutex_unlock(&group->lock);
+    return call;
+}
+
 /* One thread at a time; whoever comes meanwhile, even from inside call_start, only says that there is
- * more to do. */
-static void pump(group_t *group) {
+ * more to do. No guest runs here, for a call that has waited is not allowed to run inline: but while
+ * others submit and end calls there always is more to do, and the thread may be an event loop's, on
+ * its way out of a call of its own. So it starts some and leaves the rest to the next one who comes,
+ * or to the warden, for there may be no next one: all that ran may have ended while it was here. */
+static void pump(group_t *group, uint32_t number) {
     /* SYNC POINT: group-pump; paired with itself. What a comer changed is seen by who pumps for it:
      * it subtracts what it has seen, and looks again where that is not all. */
     uint32_t seen = atomic_fetch_add_explicit(&group->pumping, 1, memory_order_seq_cst) + 1;
     if (seen != 1) return;
+    uint32_t started = 0;
     do {
         /* SYNC POINT: group-pump, the comers' announcements. */
         seen = atomic_load_explicit(&group->pumping, memory_order_seq_cst);
-        for (;;) {
-            (void)pthread_mutex_lock(&group->lock);
-            atoll__call_t *call = group->first;
-            uint64_t word = atomic_load(&group->word);
-            if (call == NULL || running_of(word) >= group->limits.concurrency_max) {
-                (void)pthread_mutex_unlock(&group->lock);
-                break;
-            }
-            /* The place first: between the two steps a newcomer must not see both counts low. */
-            atomic_fetch_add_explicit(&group->word, ONE_RUNNING, memory_order_relaxed);
-            unlink_call(group, call);
-            call->permitted = true;
-            (void)atoll__call_move(call, call->ticket, 1u << ATOLL__QUEUED, ATOLL__STARTING);
-            (void)pthread_mutex_unlock(&group->lock);
+        atoll__call_t *call;
+        while (started < ATOLL__STARTS_MAX && (call = take_waiting(group)) != NULL) {
             atoll__call_start_queued(call);
+            started++;
+        }
+        if (started == ATOLL__STARTS_MAX) {
+            /* SYNC POINT: group-pump, given up for all who came: the mail is for them as well. */
+            atomic_store_explicit(&group->pumping, 0, memory_order_seq_cst);
+            atoll__mailbox_post(ATOLL__MAIL_PUMP, number);
+            return;
         }
         /* SYNC POINT: group-pump, its end. */
     } while (
@@ -290,7 +306,15 @@ bool atoll__group_leave(uint32_t number) {
 }
 
 void atoll__group_pump(uint32_t number) {
-    pump(group_at(number));
+    pump(group_at(number), number);
+}
+
+void atoll__groups_pump(void) {
+    (void)pthread_mutex_lock(&table_lock);
+    uint32_t used = groups_used;
+    (void)pthread_mutex_unlock(&table_lock);
+    for (uint32_t i = 0; i < used; i++)
+        if (queued_of(atomic_load(&groups[i].word)) > 0) pump(&groups[i], i);
 }
 
 atoll_status_t atoll__group_set(uint32_t number, const atoll_group_limits_t *limits) {
@@ -304,7 +328,7 @@ atoll_status_t atoll__group_set(uint32_t number, const atoll_group_limits_t *lim
     if (alive) set_limits(group, limits);
     (void)pthread_mutex_unlock(&group->lock);
     if (!alive) return ATOLL_NOT_FOUND;
-    pump(group);
+    pump(group, number);
     return ATOLL_OK;
 }
 

@@ -225,8 +225,11 @@ atoll_status_t atoll__group_enter(
     uint32_t group, const atoll__limits_t *limits, atoll__call_t *call);
 /* Gives the place of an ended call back. True: calls wait for it, atoll__group_pump is owed. */
 bool atoll__group_leave(uint32_t group);
-/* Starts waiting calls while there are places. */
+/* Waiting calls that a thread starts before it leaves the rest to another. */
+#define ATOLL__STARTS_MAX 64u
+/* Starts waiting calls while there are places; of one group, or of all where some wait. */
 void atoll__group_pump(uint32_t group);
+void atoll__groups_pump(void);
 /* Takes a waiting call out; false when it does not wait any more. */
 bool atoll__group_withdraw(atoll__call_t *call);
 /* Ends waiting calls whose deadline is over. */
@@ -413,7 +416,8 @@ uint64_t atoll__count_sum(atoll__count_t count);
 /* What the warden is asked to look at. */
 typedef enum atoll__mail {
     ATOLL__MAIL_STARVED = 1, /* number: ticket of a call with out_starved */
-    ATOLL__MAIL_ORPHAN = 2   /* number: index of a client with orphaned */
+    ATOLL__MAIL_ORPHAN = 2,  /* number: index of a client with orphaned */
+    ATOLL__MAIL_PUMP = 3     /* number: a group in which calls may wait beside free places */
 } atoll__mail_t;
 
 atoll_status_t atoll__mailbox_open(void);

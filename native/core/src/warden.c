@@ -43,12 +43,16 @@ static void read_mail(atoll__mail_t mail, uint32_t number) {
     case ATOLL__MAIL_ORPHAN:
         atoll__client_kill_orphan(number);
         break;
+    case ATOLL__MAIL_PUMP:
+        atoll__group_pump(number);
+        break;
     }
 }
 
 void atoll__warden_read(void) {
     if (atoll__mailbox_drain(read_mail)) return;
     atoll__streams_retry();
+    atoll__groups_pump();
     for (uint32_t i = 0; i < ATOLL__CLIENTS_MAX; i++) atoll__client_kill_orphan(i);
 }
 

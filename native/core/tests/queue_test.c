@@ -86,6 +86,35 @@ TEST(queue_order, "waiting calls run in the order in which they came") {
     peer_close(&peer);
 }
 
+TEST(queue_pump, "A20: who ends a call starts some of those that wait, others start the rest, in order") {
+    enum { CALLS = 5 * ATOLL__STARTS_MAX + 7 };
+    uint32_t tickets[1 + CALLS];
+    peer_t peer = peer_open();
+    peer.group = peer_control(&peer, "group 1 1000 0");
+    uint32_t held = peer_target(&peer, HOLD);
+    /* They end while they are started: whoever starts the first finds the place free for the next. */
+    uint32_t quick = peer_target(&peer, QUICK);
+    for (uint32_t i = 0; i <= CALLS; i++) {
+        CHECK_EQUAL(peer_call(&peer, i == 0 ? held : quick, "x"), ATOLL_PENDING);
+        tickets[i] = peer.submitted->ticket;
+    }
+    uint32_t before = peer_control(&peer, "starts");
+    /* Answered inside this thread's submit, and with it the call that holds the place. */
+    CHECK_EQUAL(peer_control(&peer, "release 1"), 1);
+    uint32_t started = peer_control(&peer, "starts") - before;
+    CHECK(started > 0 && started <= ATOLL__STARTS_MAX);
+    uint32_t ended = 0;
+    while (ended <= CALLS) {
+        uint32_t count = peer_wait(&peer);
+        for (uint32_t i = 0; i < count; i++, ended++) {
+            CHECK_EQUAL(peer.reaped[i].status, ATOLL_OK);
+            CHECK_EQUAL(peer.reaped[i].ticket, tickets[ended]);
+            CHECK_EQUAL(atoll_slot_give(peer.client, peer.reaped[i].slot), ATOLL_OK);
+        }
+    }
+    peer_close(&peer);
+}
+
 TEST(queue_deadline, "a waiting call whose budget is over ends with deadline") {
     peer_t peer = peer_open();
     peer.group = peer_control(&peer, "group 1 8 20000");

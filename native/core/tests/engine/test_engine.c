@@ -53,6 +53,7 @@ typedef struct state {
 static const atoll_host_t *host;
 static uint32_t number;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Thread_local unsigned starts; /* call_start on this thread, CONTROL apart */
 static pthread_cond_t wanted = PTHREAD_COND_INITIALIZER;
 static state_t *jobs_first;
 static state_t *jobs_last;
@@ -234,7 +235,7 @@ static uint32_t keep(uint8_t *bytes, uint64_t length) {
 }
 
 /* `group C Q B`, `set G C Q B`, `ungroup G`, `target H G`, `untarget T`, `release N`, `states`,
- * `cancels`, `blob B`, `keep B`, `kept`,
+ * `starts`, `cancels`, `blob B`, `keep B`, `kept`,
  * `plugin G T` (id demo, export demo:api/a#echo), `unplugin P`: what each answers is a number. */
 static atoll_status_t control(void *call, const char *text, char *answer, size_t capacity) {
     char word[16] = {0};
@@ -258,6 +259,8 @@ static atoll_status_t control(void *call, const char *text, char *answer, size_t
         result = held_release(a, ATOLL_OK);
     } else if (strcmp(word, "states") == 0) {
         result = atomic_load(&states);
+    } else if (strcmp(word, "starts") == 0) {
+        result = starts;
     } else if (strcmp(word, "cancels") == 0) {
         result = atomic_load(&cancels);
     } else if (strcmp(word, "inlined") == 0) {
@@ -379,6 +382,7 @@ static atoll_status_t call_start(
     (void)engine;
     if (atomic_load(&attached) == 0) abort();
     if (request->kind == ATOLL_KIND_CONTROL) return start_control(call, request);
+    starts++;
     uint32_t behaviour = request->handle;
     if (behaviour == FORGET) return ATOLL_OK;
     if (behaviour == REFUSE) return ATOLL_TRAP;

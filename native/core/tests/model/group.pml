@@ -1,11 +1,15 @@
 /* A group's word, its queue and who pumps it (src/group.c), as steps that the C code takes one by
  * one. A call that waits for ever is an invalid end state: spin reports it.
  *
+ * A pump gives up after a number of starts, here one, and tells the warden.
+ *
  * LOST: a call goes into the queue without looking again, under the lock, whether a place came free
  * meanwhile. SLEEPY: a pump that finds another one at work does not say that there is more to do.
- * With either of them spin must find a call that waits for ever. */
+ * MUTE: a pump that
+ * gives up tells nobody. With any of them spin must find a call that waits for ever. */
 
 #define CALLS 3
+#define STARTS_MAX 1
 
 byte running, queued;         /* the word: changed in one step */
 byte most = 1;                /* concurrency_max */
@@ -14,29 +18,43 @@ bool locked;
 chan waiting = [CALLS] of { byte };
 bool started[CALLS];
 byte ended;
+byte mails;                   /* for the warden */
 
 inline lock() { atomic { !locked -> locked = true } }
 inline unlock() { locked = false }
 
-/* do { seen = pumping; start what can start } while ((pumping -= seen) != 0) */
+/* do { seen = pumping; start what can start, but not too many } while ((pumping -= seen) != 0) */
 inline pump() {
     atomic { pumping++; seen = pumping }
     if
     :: seen != 1 -> skip
     :: else ->
+        starts = 0;
         do
         :: seen = pumping;
            do
-           :: lock();
+           :: starts == STARTS_MAX -> break
+           :: else ->
+              lock();
               if
               :: len(waiting) == 0 || running >= most -> unlock(); break
               :: else ->
                   running++;
                   atomic { queued--; waiting ? next }
                   unlock();
-                  started[next] = true
+                  started[next] = true;
+                  starts++
               fi
            od;
+           if
+           :: starts == STARTS_MAX ->
+               pumping = 0;
+#ifndef MUTE
+               mails++;
+#endif
+               break
+           :: else -> skip
+           fi;
 #ifdef SLEEPY
            pumping = 0; break
 #else
@@ -49,8 +67,17 @@ inline pump() {
     fi
 }
 
+proctype warden() {
+    byte seen, next, starts;
+end_asleep:
+    do
+    :: atomic { mails > 0 -> mails-- }
+       pump()
+    od
+}
+
 proctype call(byte id) {
-    byte seen, next;
+    byte seen, next, starts;
     bool placed;
     /* take_place */
     atomic {
@@ -95,7 +122,7 @@ proctype call(byte id) {
 
 /* atoll__group_set */
 proctype raise() {
-    byte seen, next;
+    byte seen, next, starts;
     lock();
     most = 2;
     unlock();
@@ -103,7 +130,7 @@ proctype raise() {
 }
 
 init {
-    atomic { run call(0); run call(1); run call(2); run raise() }
+    atomic { run call(0); run call(1); run call(2); run raise(); run warden() }
     ended == CALLS;
     assert(running == 0 && queued == 0 && len(waiting) == 0)
 }

@@ -46,6 +46,7 @@ check() {
 check group "" 0 "each call gets its place"
 check group LOST 1 "without the second look a call waits for ever, and spin finds it"
 check group SLEEPY 1 "a pump that does not count the others loses a call, and spin finds it"
+check group MUTE 1 "a pump that gives up and tells nobody loses a call, and spin finds it"
 check warden "" 0 "each mail is read"
 check warden EARLY 1 "looking before going to sleep, not after, loses a mail, and spin finds it"
 echo "$passed passed, $failed failed"
