@@ -47,7 +47,7 @@ _Noreturn void test_fail(const char *file, int line, const char *text);
         }                                                                \
     } while (0)
 
-/* Behaviours of tests/engine/test_engine.c. */
+/* Behaviours of the test engine (tests/engine). */
 enum {
     ECHO = 1,
     PEND = 2,
