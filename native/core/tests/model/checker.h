@@ -6,7 +6,7 @@
  * again and again, until every order of their atomic operations was tried and every value that
  * weak memory lets a load return (after Relacy by Dmitry Vyukov, and CDSChecker: Norris, Demsky,
  * OOPSLA 2013). The structures are compiled as they are: gcc's instrumentation for the thread
- * sanitizer turns each access to memory into a call, and checker.c answers these calls instead of
+ * sanitizer turns each access to memory into a call, and hooks.c answers these calls instead of
  * the sanitizer.
  *
  * What is covered: all interleavings of atomic operations, one of each equivalence class (sleep

@@ -170,7 +170,7 @@ static void plain(uintptr_t address, bool writes) {
     }
 }
 
-static void plain_range(const void *start, uint64_t bytes, bool writes) {
+void memory_plain(const void *start, uint64_t bytes, bool writes) {
     if (checker_on_stack(start)) return;
     uintptr_t at = (uintptr_t)start & ~(uintptr_t)3;
     for (; at < (uintptr_t)start + bytes; at += 4) plain(at, writes);
@@ -252,7 +252,7 @@ static void learn(const place_t *place, uint32_t store, int order) {
         vector_join(&clocks[checker_thread()], &place->stores[store].released);
 }
 
-static uint64_t load(const volatile void *at, uint32_t bytes, int order) {
+uint64_t memory_load(const volatile void *at, uint32_t bytes, int order) {
     place_t *place = begin(at, bytes, false);
     uint32_t newest = place->stores_count - 1;
     uint32_t store = newest - checker_choose(newest - oldest(place, order) + 1);
@@ -278,14 +278,14 @@ static void put(
     clocks[checker_thread()].at[checker_thread()]++;
 }
 
-static void store(volatile void *at, uint32_t bytes, uint64_t value, int order) {
+void memory_store(volatile void *at, uint32_t bytes, uint64_t value, int order) {
     place_t *place = begin(at, bytes, true);
     put(place, at, bytes, value, order, false);
     trace_add("store", place->address, value, order);
 }
 
 /* A read-modify-write reads the newest store. */
-static uint64_t modify(
+uint64_t memory_modify(
     volatile void *at, uint32_t bytes, uint64_t operand, int order,
     uint64_t (*next)(uint64_t, uint64_t)) {
     place_t *place = begin(at, bytes, true);
@@ -298,7 +298,7 @@ static uint64_t modify(
 }
 
 /* Succeeds on the newest store only; may fail on an older one that differs. */
-static bool exchange_if(
+bool memory_exchange(
     volatile void *at, uint32_t bytes, void *expected, uint64_t value, int order, int otherwise) {
     place_t *place = begin(at, bytes, true);
     uint64_t wanted = memory_get(expected, bytes);
@@ -310,7 +310,7 @@ static bool exchange_if(
     uint32_t found = options[checker_choose(count)];
     uint64_t before = place->stores[found].value;
     bool same = found == newest && before == wanted;
-    plain_range(expected, bytes, !same);
+    memory_plain(expected, bytes, !same);
     learn(place, found, same ? order : otherwise);
     if (same)
         put(place, at, bytes, value, order, true);
@@ -359,103 +359,3 @@ model_moment_t model_now(void) {
 bool model_before(const model_moment_t *end, const model_moment_t *begin) {
     return end->clock[end->thread] <= begin->clock[end->thread];
 }
-
-/* ---- what gcc -fsanitize=thread calls ---- */
-
-static uint64_t add(uint64_t old, uint64_t operand) {
-    return old + operand;
-}
-static uint64_t subtract(uint64_t old, uint64_t operand) {
-    return old - operand;
-}
-static uint64_t take(uint64_t old, uint64_t operand) {
-    (void)old;
-    return operand;
-}
-
-void __tsan_init(void);
-void __tsan_func_entry(void *from);
-void __tsan_func_exit(void);
-void __tsan_init(void) {
-}
-void __tsan_func_entry(void *from) {
-    (void)from;
-}
-void __tsan_func_exit(void) {
-}
-
-/* The compiler's part of a fence: the fibres' instructions stay in their order. */
-void __tsan_atomic_signal_fence(int order);
-void __tsan_atomic_signal_fence(int order) {
-    (void)order;
-}
-
-#define PLAIN(bytes)                                                      \
-    void __tsan_read##bytes(void *at);                                    \
-    void __tsan_write##bytes(void *at);                                   \
-    void __tsan_unaligned_read##bytes(void *at);                          \
-    void __tsan_unaligned_write##bytes(void *at);                         \
-    void __tsan_read##bytes(void *at) {                                   \
-        plain_range(at, bytes, false);                                    \
-    }                                                                     \
-    void __tsan_write##bytes(void *at) {                                  \
-        plain_range(at, bytes, true);                                     \
-    }                                                                     \
-    void __tsan_unaligned_read##bytes(void *at) {                         \
-        plain_range(at, bytes, false);                                    \
-    }                                                                     \
-    void __tsan_unaligned_write##bytes(void *at) {                        \
-        plain_range(at, bytes, true);                                     \
-    }
-
-PLAIN(1)
-PLAIN(2)
-PLAIN(4)
-PLAIN(8)
-PLAIN(16)
-
-void __tsan_read_range(void *at, unsigned long bytes);
-void __tsan_write_range(void *at, unsigned long bytes);
-void __tsan_read_range(void *at, unsigned long bytes) {
-    plain_range(at, bytes, false);
-}
-void __tsan_write_range(void *at, unsigned long bytes) {
-    plain_range(at, bytes, true);
-}
-
-#define ATOMIC(bits, type)                                                                   \
-    type __tsan_atomic##bits##_load(const volatile type *at, int order);                     \
-    void __tsan_atomic##bits##_store(volatile type *at, type value, int order);              \
-    type __tsan_atomic##bits##_exchange(volatile type *at, type value, int order);           \
-    type __tsan_atomic##bits##_fetch_add(volatile type *at, type value, int order);          \
-    type __tsan_atomic##bits##_fetch_sub(volatile type *at, type value, int order);          \
-    int __tsan_atomic##bits##_compare_exchange_weak(                                         \
-        volatile type *at, type *expected, type value, int order, int otherwise);            \
-    int __tsan_atomic##bits##_compare_exchange_strong(                                       \
-        volatile type *at, type *expected, type value, int order, int otherwise);            \
-    type __tsan_atomic##bits##_load(const volatile type *at, int order) {                    \
-        return (type)load(at, bits / 8, order);                                              \
-    }                                                                                        \
-    void __tsan_atomic##bits##_store(volatile type *at, type value, int order) {             \
-        store(at, bits / 8, value, order);                                                   \
-    }                                                                                        \
-    type __tsan_atomic##bits##_exchange(volatile type *at, type value, int order) {          \
-        return (type)modify(at, bits / 8, value, order, take);                               \
-    }                                                                                        \
-    type __tsan_atomic##bits##_fetch_add(volatile type *at, type value, int order) {         \
-        return (type)modify(at, bits / 8, value, order, add);                                \
-    }                                                                                        \
-    type __tsan_atomic##bits##_fetch_sub(volatile type *at, type value, int order) {         \
-        return (type)modify(at, bits / 8, value, order, subtract);                           \
-    }                                                                                        \
-    int __tsan_atomic##bits##_compare_exchange_weak(                                         \
-        volatile type *at, type *expected, type value, int order, int otherwise) {           \
-        return exchange_if(at, bits / 8, expected, value, order, otherwise);                 \
-    }                                                                                        \
-    int __tsan_atomic##bits##_compare_exchange_strong(                                       \
-        volatile type *at, type *expected, type value, int order, int otherwise) {           \
-        return exchange_if(at, bits / 8, expected, value, order, otherwise);                 \
-    }
-
-ATOMIC(32, uint32_t)
-ATOMIC(64, uint64_t)
