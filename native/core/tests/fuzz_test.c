@@ -10,6 +10,8 @@
 #define SEEDS_MAX 256u
 #define INPUT_MAX 16384u
 #define ROUNDS 120000u
+/* In tests/corpus/api: who keeps another one counts it here, so that none gets lost unseen. */
+#define PROGRAMS 199u
 
 /* ---- mutation ---- */
 
@@ -105,12 +107,12 @@ TEST(fuzz_programs, "A30: fuzz: programs of the API that were kept do no harm, a
     CHECK(listing != NULL);
     uint32_t count = 0;
     for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
-        if (entry->d_name[0] == '.' || strcmp(entry->d_name, "README.md") == 0) continue;
+        if (entry->d_name[0] == '.') continue;
         char path[512];
         (void)snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
         program_run(path);
         count++;
     }
     (void)closedir(listing);
-    CHECK(count >= 30);
+    CHECK_EQUAL(count, PROGRAMS);
 }
