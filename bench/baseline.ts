@@ -154,18 +154,18 @@ function growthText({ path, before, now }: Growth): string {
   return `${path} takes ${now} instructions an operation, before ${before}: ${more} % more`;
 }
 
-/** What the check says, line by line; `ok` false: a path grew. */
+/** What the check says, line by line; `ok` false: a path grew, null: there is nothing to compare with. */
 export function judge(
   baseline: Baseline,
   now: ByPath,
   by: string,
-): { readonly ok: boolean; readonly lines: readonly string[] } {
+): { readonly ok: boolean | null; readonly lines: readonly string[] } {
   const before = baseline.instructions[by];
   if (before === undefined) {
     // Another compiler makes other code of the same source; that is no fault of the source.
     const known = Object.keys(baseline.instructions).join("; ") || "none";
     return {
-      ok: true,
+      ok: null,
       lines: [`no instruction counts by ${by} to compare with, by ${known} only`],
     };
   }

@@ -1,7 +1,8 @@
 /**
- * The test command: every suite in turn, one line each, the output of those that fail, and
- * `N passed, N failed` as the last line. `--only TEXT` runs the suites whose name contains it;
- * `--verbose` passes all output through.
+ * The test command: every suite in turn, one line each, the output of those that fail, what was
+ * skipped and why, and `N passed, N failed` as the last line. Where ATOLL_TEST_COMPLETE is set, all
+ * that can be installed is, and a suite that lacks a program has failed. `--only TEXT` runs the
+ * suites whose name contains it; `--verbose` passes all output through.
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -10,7 +11,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs, stripVTControlCharacters } from "node:util";
 import { cacheFolder } from "../native/build/cache.ts";
-import { allSuites, type Counts, type Suite } from "./suites.ts";
+import { allSuites, type Counts, countsOf, skipsOf, type Suite } from "./suites.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -18,6 +19,7 @@ interface Result extends Counts {
   readonly suite: Suite;
   readonly seconds: number;
   readonly output: string;
+  readonly skips: readonly string[];
   readonly note: string;
 }
 
@@ -34,20 +36,29 @@ async function main(): Promise<void> {
     process.exit(2);
   }
   const total = { passed: 0, failed: 0 };
+  const skipped: string[] = [];
   for (const suite of suites) {
     const missing = suite.needs?.find(({ program }) => !isOnPath(program));
     if (missing) {
-      console.log(
-        `left out ${suite.name}: ${missing.program} is missing (Debian: ${missing.package})`,
-      );
+      const reason = `${suite.name}: ${missing.program} is missing (Debian: ${missing.package})`;
+      if (process.env["ATOLL_TEST_COMPLETE"]) {
+        total.failed++;
+        console.log(`FAILED ${reason}`);
+      } else {
+        skipped.push(reason);
+        console.log(`skipped ${reason}`);
+      }
       continue;
     }
     process.stdout.write(`${suite.name} …\n`);
     const result = await run(suite, values.verbose);
     total.passed += result.passed;
     total.failed += result.failed;
+    skipped.push(...result.skips.map((text) => `${suite.name}: ${text}`));
     report(result, values.verbose);
   }
+  // Once more, where they are seen.
+  for (const text of skipped) console.log(`skipped ${text}`);
   console.log(`${total.passed} passed, ${total.failed} failed`);
   process.exit(total.failed === 0 ? 0 : 1);
 }
@@ -83,31 +94,30 @@ function run(suite: Suite, verbose: boolean): Promise<Result> {
     }, suite.watchdogMinutes * 60_000);
     const end = (code: number | null, problem: string) => {
       clearTimeout(watchdog);
-      const counts = countsOf(suite, output, code);
+      const plain = stripVTControlCharacters(output);
+      const counts = countsOf(suite, plain, code);
+      const skips = skipsOf(plain);
       const seconds = (performance.now() - started) / 1000;
-      resolve({ suite, output, seconds, note: note || problem, ...counts });
+      resolve({ suite, output, skips, seconds, note: note || problem, ...counts });
     };
     child.on("error", (error) => end(null, error.message));
     child.on("close", (code) => end(code, code === 0 ? "" : `exit code ${code}`));
   });
 }
 
-/** A suite that exits with an error has failed, whatever it counted. */
-function countsOf(suite: Suite, output: string, code: number | null): Counts {
-  const ok = code === 0;
-  if (!suite.counts) return { passed: ok ? 1 : 0, failed: ok ? 0 : 1 };
-  const counts = suite.counts(stripVTControlCharacters(output));
-  if (!counts) return { passed: 0, failed: 1 };
-  if (ok && counts.passed + counts.failed === 0) return { passed: 0, failed: 1 };
-  return { passed: counts.passed, failed: ok ? counts.failed : Math.max(1, counts.failed) };
+/** Nothing of it ran and nothing failed: it is no success. */
+function verdict({ passed, failed }: Counts): string {
+  if (failed > 0) return "FAILED";
+  return passed > 0 ? "ok" : "skipped";
 }
 
 function report(result: Result, verbose: boolean): void {
-  const { suite, passed, failed, seconds, output, note } = result;
+  const { suite, passed, failed, seconds, output, skips, note } = result;
   if (failed > 0 && !verbose) process.stdout.write(output);
-  const extra = note ? ` (${note})` : "";
+  const notes = [note, skips.length > 0 ? `${skips.length} skipped` : ""].filter((text) => text);
+  const extra = notes.length > 0 ? ` (${notes.join("; ")})` : "";
   console.log(
-    `${failed > 0 ? "FAILED" : "ok"} ${suite.name}: ` +
+    `${verdict(result)} ${suite.name}: ` +
       `${passed} of ${passed + failed} in ${seconds.toFixed(1)} s${extra}`,
   );
 }

@@ -18,10 +18,29 @@ export interface Suite {
   readonly cwd?: string;
   /** Counts from the output; absent: the suite is one check, passed when it exits with 0. */
   readonly counts?: (output: string) => Counts | null;
-  /** Programs that not every machine has, with their Debian packages; one missing: left out. */
+  /** Programs that not every machine has, with their Debian packages; one missing: skipped. */
   readonly needs?: readonly { readonly program: string; readonly package: string }[];
   /** Minutes after which the watchdog ends a suite that hangs. */
   readonly watchdogMinutes: number;
+}
+
+/** What a suite says that it did not check, and why: lines that begin with "skipped". */
+export function skipsOf(output: string): readonly string[] {
+  return [...output.matchAll(/^skipped (.+)$/gm)].map((line) => line[1] ?? "");
+}
+
+/**
+ * A suite that exits with an error has failed, whatever it counted; one that counted nothing as well,
+ * unless it says what it skipped.
+ */
+export function countsOf(suite: Suite, output: string, code: number | null): Counts {
+  const ok = code === 0;
+  const skipped = skipsOf(output).length > 0;
+  if (!suite.counts) return { passed: ok && !skipped ? 1 : 0, failed: ok ? 0 : 1 };
+  const counts = suite.counts(output);
+  if (!counts) return { passed: 0, failed: 1 };
+  if (ok && !skipped && counts.passed + counts.failed === 0) return { passed: 0, failed: 1 };
+  return { passed: counts.passed, failed: ok ? counts.failed : Math.max(1, counts.failed) };
 }
 
 const deno = (...args: string[]) => () => [...runtimeCommand("deno"), ...args];

@@ -20,6 +20,10 @@ static const char *folder;
 static char engine_path[512];
 static pthread_t main_thread;
 static jmp_buf back;
+static const char *skipped_why;
+
+/* Where a test comes back to. */
+enum { BEGINS = 0, FAILED = 1, SKIPPED = 2 };
 
 void test_register(test_t *test) {
     if (last != NULL)
@@ -34,7 +38,12 @@ _Noreturn void test_fail(const char *file, int line, const char *text) {
     fflush(stdout);
     /* A thread of a test has no way back; the whole run ends. */
     if (!pthread_equal(pthread_self(), main_thread)) exit(1);
-    longjmp(back, 1);
+    longjmp(back, FAILED);
+}
+
+_Noreturn void test_skip(const char *why) {
+    skipped_why = why;
+    longjmp(back, SKIPPED);
 }
 
 uint32_t test_rounds(uint32_t rounds) {
@@ -65,11 +74,16 @@ int main(int count, char **arguments) {
     int failed = 0;
     for (test_t *test = first; test != NULL; test = test->next) {
         if (!is_wanted(test, filter)) continue;
-        if (setjmp(back) == 0) {
+        switch (setjmp(back)) {
+        case BEGINS:
             test->body();
             passed++;
             printf("ok %s\n", test->name);
-        } else {
+            break;
+        case SKIPPED:
+            printf("skipped %s: %s\n", test->name, skipped_why);
+            break;
+        default:
             failed++;
             printf("not ok %s\n", test->name);
             /* What a failed test left open must not fail the next one. */

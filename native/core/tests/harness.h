@@ -20,6 +20,9 @@ void test_register(test_t *test);
 /* Prints what failed and ends this test as failed. */
 _Noreturn void test_fail(const char *file, int line, const char *text);
 
+/* Ends this test as not run, and says why: a line "skipped NAME: WHY", counted neither way. */
+_Noreturn void test_skip(const char *why);
+
 /* TEST(id, "name") { body } */
 #define TEST(id, text)                                                   \
     static void id(void);                                                \
