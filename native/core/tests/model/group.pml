@@ -5,8 +5,8 @@
  *
  * LOST: a call goes into the queue without looking again, under the lock, whether a place came free
  * meanwhile. SLEEPY: a pump that finds another one at work does not say that there is more to do.
- * MUTE: a pump that
- * gives up tells nobody. With any of them spin must find a call that waits for ever. */
+ * MUTE: a pump that gives up tells nobody. With any of them spin must find a call that waits for
+ * ever. */
 
 #define CALLS 3
 #define STARTS_MAX 1
