@@ -7,6 +7,9 @@ import { dlopen, type Pointer, toArrayBuffer } from "bun:ffi";
 import type { NativeLibrary, NativeSymbols } from "./library.ts";
 import { BUN_SYMBOLS } from "./symbols.gen.ts";
 
+/** JavaScriptCore makes no larger ArrayBuffer. */
+const BUFFER_BYTES_MAX = 2 ** 32;
+
 /** Opens the library. */
 export function openWithBun(path: string): NativeLibrary {
   const { symbols } = dlopen(path, BUN_SYMBOLS);
@@ -17,7 +20,8 @@ export function openWithBun(path: string): NativeLibrary {
     runtime: "bun",
     path,
     symbols: { ...symbols } as unknown as NativeSymbols,
-    map: (address, bytes) => mapMemory({ address, bytes, finaliser }),
+    map: (address, bytes) =>
+      bytes > BUFFER_BYTES_MAX ? null : mapMemory({ address, bytes, finaliser }),
   };
 }
 

@@ -53,7 +53,10 @@ const NO_OPTIONS: SubmitOptions = {};
 const encoder = new TextEncoder();
 
 export class NativeClient implements ChunkSender {
-  /** Whether the arena is mapped; false under Deno with a grant for the library's path only. */
+  /**
+   * Whether the arena is mapped; false under Deno with a grant for the library's path only, and
+   * under Bun when it has more than 4 GiB.
+   */
   readonly mapped: boolean;
   /** Largest payload of a frame, in bytes. */
   readonly payloadBytesMax: number;

@@ -30,7 +30,8 @@ export interface NativeLibrary {
   readonly symbols: NativeSymbols;
   /**
    * A view of native memory that stays mapped until the process ends, or null where the runtime
-   * may call the library but not look at memory (Deno with `--allow-ffi=PATH`).
+   * may call the library but not look at memory (Deno with `--allow-ffi=PATH`), and for more memory
+   * than a buffer of the runtime can have (Bun above 4 GiB).
    */
   map(address: bigint, bytes: number): ArrayBuffer | null;
 }

@@ -5,6 +5,9 @@
  * travel. Numbers come from the generated table, whose one source is `native/abi/atoll_abi.json`.
  * Reading allocates nothing: a reader is made once for a buffer, then pointed at frames; only what is
  * asked for becomes an object, and bytes become views.
+ *
+ * An arena may have up to 64 GiB, where 32-bit operators wrap. They are used for places inside of a
+ * frame only; where the frame itself begins takes part in sums, products and divisions alone.
  */
 import {
   CLOCK,
@@ -48,6 +51,11 @@ const TARGET_WORD = FRAME.target / 4;
 const BUDGET_WORD = FRAME.budget_us / 4;
 const LENGTH_WORD = FRAME.payload_length / 4;
 const CRC_WORD = FRAME.crc32c / 4;
+const TRACE_FLAGS_WORD = TRACE.flags / 4;
+const TRACE_ID_WORD = TRACE.trace_id / 4;
+const CLOCK_WORD = DEADLINE.clock / 4;
+const AT_NS_WORD = DEADLINE.at_ns / 4;
+const PART_WORDS = PART_SIZE / 4;
 
 /** A payload descriptor: bytes of a slot elsewhere. */
 export interface Part {
@@ -100,6 +108,7 @@ export class FrameReader {
   readonly #view: DataView<ArrayBuffer>;
   #start = 0;
   #known = 0;
+  // In words from the buffer's beginning.
   #traceAt = 0;
   #deadlineAt = 0;
   #partsAt = 0;
@@ -107,7 +116,7 @@ export class FrameReader {
   constructor(buffer: ArrayBuffer) {
     this.#buffer = buffer;
     this.#bytes = new Uint8Array(buffer);
-    this.#words = new Uint32Array(buffer, 0, buffer.byteLength >>> 2);
+    this.#words = new Uint32Array(buffer, 0, Math.floor(buffer.byteLength / 4));
     this.#view = new DataView(buffer);
   }
 
@@ -121,7 +130,7 @@ export class FrameReader {
   read(offset: number, capacity: number, level: number, remote = false): number {
     if (capacity < FRAME_BYTES) return FAULT.SHORT;
     const words = this.#words;
-    const at = offset >>> 2;
+    const at = offset / 4;
     const first = words[at]!;
     if ((first & FIRST_MASK) !== FIRST_WORD) {
       return (first & 0xffff) === FRAME_MAGIC ? FAULT.VERSION : FAULT.MAGIC;
@@ -150,7 +159,7 @@ export class FrameReader {
       if (this.#checksum(offset) !== words[at + CRC_WORD]!) return FAULT.CHECKSUM;
     }
     if (extensions === 0 || level === LEVEL.HEADER) return FAULT.NONE;
-    return this.#readExtensions(offset + FRAME_BYTES, level, remote);
+    return this.#readExtensions(at, FRAME_BYTES + extensions, level, remote);
   }
 
   /** The caller's own number. */
@@ -175,7 +184,7 @@ export class FrameReader {
 
   /** trace-flags; meaningful when there is a trace context. */
   get traceFlags(): number {
-    return this.#words[(this.#traceAt + TRACE.flags) >>> 2]! & 0xff;
+    return this.#words[this.#traceAt + TRACE_FLAGS_WORD]! & 0xff;
   }
 
   /**
@@ -183,12 +192,12 @@ export class FrameReader {
    * the parent-id. Good for comparing and for copying.
    */
   traceWord(place: number): number {
-    return this.#words[((this.#traceAt + TRACE.trace_id) >>> 2) + place]!;
+    return this.#words[this.#traceAt + TRACE_ID_WORD + place]!;
   }
 
   get trace(): TraceContext | null {
     if (!this.traced) return null;
-    const at = this.#traceAt;
+    const at = this.#traceAt * 4;
     const bytes = this.#bytes;
     return {
       traceId: bytes.subarray(at + TRACE.trace_id, at + TRACE.span_id),
@@ -200,7 +209,7 @@ export class FrameReader {
   /** The trace-id as 32 hexadecimal digits; empty when there is none. */
   get traceIdHex(): string {
     if (!this.traced) return "";
-    const at = this.#traceAt + TRACE.trace_id;
+    const at = this.#traceAt * 4 + TRACE.trace_id;
     let text = "";
     for (let i = 0; i < 16; i++) text += HEX[this.#bytes[at + i]!]!;
     return text;
@@ -209,18 +218,18 @@ export class FrameReader {
   /** `atoll_clock_t` of the deadline; 0: there is none. */
   get deadlineClock(): number {
     const timed = (this.#known & (1 << EXTENSION.DEADLINE)) !== 0;
-    return timed ? this.#words[(this.#deadlineAt + DEADLINE.clock) >>> 2]! & 0xff : 0;
+    return timed ? this.#words[this.#deadlineAt + CLOCK_WORD]! & 0xff : 0;
   }
 
   /** The deadline on its clock in milliseconds, exact to a microsecond; meaningful when there is one. */
   get deadlineMs(): number {
-    const at = (this.#deadlineAt + DEADLINE.at_ns) >>> 2;
+    const at = this.#deadlineAt + AT_NS_WORD;
     return (this.#words[at + 1]! * U32 + this.#words[at]!) / 1e6;
   }
 
   get deadline(): Deadline | null {
     if (this.deadlineClock === 0) return null;
-    const at = this.#deadlineAt;
+    const at = this.#deadlineAt * 4;
     return {
       clock: this.#bytes[at + DEADLINE.clock]!,
       atNs: this.#view.getBigUint64(at + DEADLINE.at_ns, true),
@@ -229,7 +238,7 @@ export class FrameReader {
 
   /** The payload descriptor of that place, 0 to `partsCount` - 1. */
   part(place: number): Part {
-    const at = (this.#partsAt + place * PART_SIZE) >>> 2;
+    const at = this.#partsAt + place * PART_WORDS;
     const words = this.#words;
     return {
       segment: words[at + PART.segment / 4]!,
@@ -246,12 +255,16 @@ export class FrameReader {
     return crc32c(this.#bytes.subarray(offset + FRAME_BYTES, end), crc32c(ZEROES, before));
   }
 
-  #readExtensions(begin: number, level: number, remote: boolean): number {
+  /**
+   * @param start of the frame, in words
+   * @param end of the extensions, in bytes from there
+   */
+  #readExtensions(start: number, end: number, level: number, remote: boolean): number {
     const words = this.#words;
-    const end = this.payloadOffset;
     let known = 0;
-    for (let at = begin; at < end;) {
-      const head = words[at >>> 2]!;
+    for (let at = FRAME_BYTES; at < end;) {
+      const word = start + (at >>> 2);
+      const head = words[word]!;
       const tag = head & 0xffff;
       const length = head >>> 16;
       const last = at + EXTENSION_HEAD_SIZE + length;
@@ -264,7 +277,7 @@ export class FrameReader {
       } else if (type !== EXTENSION.PADDING) {
         if ((known & (1 << type)) !== 0) return FAULT.DUPLICATE;
         known |= 1 << type;
-        const fault = this.#readKnown(type, at, length);
+        const fault = this.#readKnown(type, word, length);
         if (fault !== FAULT.NONE) return fault;
       }
       at = next;
@@ -278,11 +291,10 @@ export class FrameReader {
 
   /** An all-zero trace-id is none. */
   #untraced(): boolean {
-    const at = (this.#traceAt + TRACE.trace_id) >>> 2;
-    const words = this.#words;
-    return (words[at]! | words[at + 1]! | words[at + 2]! | words[at + 3]!) === 0;
+    return (this.traceWord(0) | this.traceWord(1) | this.traceWord(2) | this.traceWord(3)) === 0;
   }
 
+  /** @param at in words from the buffer's beginning */
   #readKnown(type: number, at: number, length: number): number {
     const bytes = EXTENSION_HEAD_SIZE + length;
     if (type === EXTENSION.TRACE) {
@@ -292,7 +304,7 @@ export class FrameReader {
     if (type === EXTENSION.DEADLINE) {
       if (bytes < DEADLINE_SIZE) return FAULT.VALUE;
       this.#deadlineAt = at;
-      const clock = this.#words[(at + DEADLINE.clock) >>> 2]! & 0xff;
+      const clock = this.#words[at + CLOCK_WORD]! & 0xff;
       return clock === CLOCK.MONOTONIC || clock === CLOCK.REALTIME ? FAULT.NONE : FAULT.CLOCK;
     }
     if (type === EXTENSION.PAYLOAD) return this.#readParts(at, bytes);
@@ -302,21 +314,22 @@ export class FrameReader {
 
   #readParts(at: number, bytes: number): number {
     if (bytes < PAYLOAD_SIZE) return FAULT.PARTS;
-    const critical = this.#words[at >>> 2]! & EXTENSION_CRITICAL;
+    const words = this.#words;
+    const critical = words[at]! & EXTENSION_CRITICAL;
     const count = (bytes - PAYLOAD_SIZE) / PART_SIZE;
     if (critical === 0 || !Number.isInteger(count) || count === 0 || count > PARTS_MAX) {
       return FAULT.PARTS;
     }
-    const first = at + PAYLOAD_SIZE;
+    const first = at + PAYLOAD_SIZE / 4;
     let sum = 0;
-    for (let part = first; part < first + count * PART_SIZE; part += PART_SIZE) {
-      const length = this.#words[(part + PART.length) >>> 2]!;
-      if (length === 0 || this.#words[(part + PART.offset) >>> 2]! + length >= U32) {
+    for (let part = first; part < first + count * PART_WORDS; part += PART_WORDS) {
+      const length = words[part + PART.length / 4]!;
+      if (length === 0 || words[part + PART.offset / 4]! + length >= U32) {
         return FAULT.PARTS;
       }
       sum += length;
     }
-    const said = this.#words[(at + PAYLOAD.bytes) >>> 2]!;
+    const said = words[at + PAYLOAD.bytes / 4]!;
     if (sum !== said || sum + this.payloadLength >= U32) return FAULT.PARTS;
     this.#partsAt = first;
     this.partsCount = count;
@@ -325,8 +338,9 @@ export class FrameReader {
   }
 
   #zero(from: number, to: number): boolean {
+    const start = this.#start;
     let seen = 0;
-    for (let i = from; i < to; i++) seen |= this.#bytes[i]!;
+    for (let i = from; i < to; i++) seen |= this.#bytes[start + i]!;
     return seen === 0;
   }
 }

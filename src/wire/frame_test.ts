@@ -103,6 +103,51 @@ test("a frame comes back as it was written, its payload a view of the same memor
   assert.equal(payload[0], 77, "nothing was copied");
 });
 
+test("a frame is read beyond 2 and 4 GiB as at the front", () => {
+  const parts = [{ segment: 0, slot: 2 ** 30 - 1, offset: 32, length: 5 }];
+  const written = frame({
+    flags: FLAG.CHECKED,
+    extensions: [
+      // Padding behind its value, so that the next one's place is rounded up.
+      extension(EXTENSION.TENANT, new Uint8Array(5)),
+      traceExtension(new Uint8Array(16).fill(3), new Uint8Array(8).fill(4), 1),
+      deadlineExtension({ clock: CLOCK.REALTIME, atNs: 2n ** 64n - 1n }),
+      partsExtension(parts),
+    ],
+    payload: [1, 2, 3],
+  });
+  seal(written);
+  const gib = 2 ** 30;
+  // Untouched pages cost nothing. JavaScriptCore has buffers of 4 GiB at most.
+  const buffer = new ArrayBuffer("Deno" in globalThis ? 5 * gib : 4 * gib);
+  const reader = new FrameReader(buffer);
+  const places = [64, 2 * gib - 64, 2 * gib, 3 * gib + 64, 4 * gib - 1024, 4 * gib, 5 * gib - 1024];
+  const there = places.filter((place) => place < buffer.byteLength);
+  assert.ok(there.length >= 5);
+  for (const place of there) {
+    const all = new Uint8Array(buffer, place, 1024);
+    all.set(written);
+    const header = new Uint32Array(buffer, place, 8);
+    assert.equal(reader.read(place, 1024, LEVEL.FULL, true), FAULT.NONE, `${place}`);
+    assert.equal(reader.length, written.length);
+    assert.equal(reader.target, 0xdead_beef);
+    assert.deepEqual([...reader.payload], [1, 2, 3]);
+    assert.equal(reader.traceIdHex, "03".repeat(16));
+    assert.deepEqual([reader.traceWord(5), reader.traceFlags], [0x0404_0404, 1]);
+    assert.deepEqual([...reader.trace!.spanId], Array(8).fill(4));
+    assert.deepEqual(reader.deadline, { clock: CLOCK.REALTIME, atNs: 2n ** 64n - 1n });
+    assert.equal(reader.deadlineMs, 2 ** 64 / 1e6);
+    assert.deepEqual(reader.part(0), parts[0]);
+    // The last byte of padding behind the tenant.
+    all[FRAME_BYTES + 15] = 1;
+    seal(all.subarray(0, written.length));
+    assert.equal(reader.read(place, 1024, LEVEL.FULL, true), FAULT.PADDING, `${place}`);
+    writeHeader(header, KIND.REPLY, 0, 0, 1, 2, 3, 4, 0);
+    assert.equal(reader.read(place, 1024, LEVEL.STRUCTURE), FAULT.NONE, `${place}`);
+    assert.deepEqual([reader.kind, reader.requestHigh, reader.budgetUs], [KIND.REPLY, 2, 4]);
+  }
+});
+
 test("a reader that moves on to another frame has nothing of the one before", () => {
   const first = frame({ extensions: [traceparentExtension(PARENT)!], payload: [1] });
   const buffer = new ArrayBuffer(256);

@@ -1,13 +1,53 @@
 /**
- * A process of its own for `wake_test.ts` and `grant_test.ts`: does what its argument says.
+ * A process of its own for `wake_test.ts`, `grant_test.ts` and `opening_test.ts`: does what its argument says.
  */
 import process from "node:process";
-import { Rig } from "./support.ts";
+import { CLIENT_INFO, CLIENT_INFO_SIZE, FRAME_BYTES, SLOT_BYTES } from "../../ffi/abi.gen.ts";
+import { type NativeSymbols, outArgument } from "../../ffi/library.ts";
+import { traceparentExtension } from "../../src/wire/extensions.ts";
+import { Rig, until, utf8 } from "./support.ts";
+
+const GIB = 2 ** 30;
+
+/** A client that holds everything below a place in the arena. */
+function fill(symbols: NativeSymbols, slotBytes: number, below: number): number {
+  const info = outArgument(CLIENT_INFO_SIZE);
+  symbols.atoll_client_open(info);
+  const client = new DataView(info.buffer).getUint32(CLIENT_INFO.client, true);
+  while (symbols.atoll_slot_take(client, slotBytes) * SLOT_BYTES < below);
+  return client;
+}
 
 const job = process.argv[2];
-const rig = await Rig.open();
+const rig = await Rig.open({ settings: job === "far" ? { arenaBytes: 6 * GIB } : {} });
 
-if (job === "idle") {
+if (job === "far") {
+  const { symbols } = rig.library;
+  const filler = fill(symbols, rig.client.payloadBytesMax + FRAME_BYTES, 5 * GIB);
+  const take = symbols.atoll_slot_take;
+  let place = 0;
+  const noted = (client: number, bytes: number): number => {
+    const slot = take(client, bytes);
+    place = slot * SLOT_BYTES;
+    return slot;
+  };
+  Object.assign(symbols, { atoll_slot_take: noted });
+  const said: string[] = [];
+  const owner = rig.client.addLog((_, text, __, traceId) => said.push(`${text} ${traceId}`));
+  const trace = traceparentExtension(`00-${"ab".repeat(16)}-00f067aa0ba902b7-01`);
+  await rig.client.callBytes(await rig.target("LOGS"), utf8("1"), { owner, trace });
+  await until(() => said.length === 1);
+  const echo = await rig.target("ECHO");
+  for (const size of [40_000, 300_000]) {
+    const bytes = new Uint8Array(size).map((_, i) => (i * 31) & 0xff);
+    const reply = await rig.client.callBytes(echo, bytes, { trace });
+    const same = reply.bytes?.length === size && reply.bytes.every((byte, i) => byte === bytes[i]);
+    said.push(`${size} bytes ${same ? "came back" : "are lost"} at ${Math.floor(place / GIB)} GiB`);
+  }
+  symbols.atoll_client_close(filler);
+  await rig.close();
+  console.log(JSON.stringify({ mapped: rig.client.mapped, said }));
+} else if (job === "idle") {
   console.log("open");
 } else if (job === "pending") {
   const hold = await rig.target("HOLD");

@@ -12,7 +12,7 @@ import { bytesArgument, checkAbi, openLibrary, runtimeObstacle } from "../../ffi
 import { BUN_SYMBOLS, DENO_SYMBOLS } from "../../ffi/symbols.gen.ts";
 import { test } from "../harness.ts";
 import { currentRuntime } from "../runtimes.ts";
-import { libraries, Rig, testEngine } from "./support.ts";
+import { libraries, Rig, runChild, testEngine } from "./support.ts";
 
 test("B3: runtimes that are too old are named with what to do", () => {
   assert.equal(runtimeObstacle(), null);
@@ -178,4 +178,17 @@ test("both: the library is never unloaded and has no slow thread-local storage",
 test("D14: the package is a module", () => {
   const text = readFileSync(join(CHECKOUT, "package.json"), "utf8");
   assert.equal(JSON.parse(text).type, "module");
+});
+
+test("an arena beyond 4 GiB is used to its end, mapped where the runtime can", async () => {
+  const { code, stdout, stderr } = await runChild("child.ts", ["far"]);
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(JSON.parse(stdout), {
+    mapped: currentRuntime === "deno",
+    said: [
+      `line 0 ${"ab".repeat(16)}`,
+      "40000 bytes came back at 5 GiB",
+      "300000 bytes came back at 5 GiB",
+    ],
+  });
 });
