@@ -32,6 +32,8 @@ export interface ClientMemory {
   slot(index: number, bytes: number): Slot;
   /** Makes the header and `length` bytes behind it visible to the library. */
   commit(slot: Slot, length: number): void;
+  /** Writes bytes into a slot from its beginning on: not a frame, but a part of a payload. */
+  fill(index: number, bytes: Uint8Array): void;
   /** Makes the event of the last submit readable in `submitted`. */
   loadSubmitted(): void;
   /** Makes that many events readable in `reaped`. */
@@ -86,6 +88,10 @@ export class MappedMemory implements ClientMemory {
 
   commit(): void {}
 
+  fill(index: number, bytes: Uint8Array): void {
+    new Uint8Array(this.#arena, index * SLOT_BYTES, bytes.length).set(bytes);
+  }
+
   loadSubmitted(): void {}
 
   loadReaped(): void {}
@@ -137,13 +143,12 @@ export class CopiedMemory implements ClientMemory {
   }
 
   commit(slot: Slot, length: number): void {
-    const bytes = new Uint8Array(slot.header.buffer, 0, FRAME_BYTES + length);
-    const status = this.symbols.atoll_copy_in(
-      this.client,
-      slot.index,
-      bytesArgument(bytes),
-      bytes.length,
-    );
+    this.fill(slot.index, new Uint8Array(slot.header.buffer, 0, FRAME_BYTES + length));
+  }
+
+  fill(index: number, bytes: Uint8Array): void {
+    const argument = bytesArgument(bytes);
+    const status = this.symbols.atoll_copy_in(this.client, index, argument, bytes.length);
     check(this.symbols, status, "Cannot copy a frame into the arena");
   }
 
@@ -184,7 +189,7 @@ const KEPT_BYTES = 4096;
 /** How many are kept; beyond it they go back to the other clients of the process. */
 const KEPT_MAX = 32;
 /** A 64 KiB slot, the largest class; more than that has to lie in a row. */
-const LARGEST_CLASS = CHUNK_BYTES_MAX + FRAME_BYTES;
+export const LARGEST_CLASS = CHUNK_BYTES_MAX + FRAME_BYTES;
 
 /** The slots of one client, the last used ones kept at hand. */
 export class SlotCache {
@@ -210,6 +215,11 @@ export class SlotCache {
   /** A 64 KiB slot, for a chunk of a body. */
   takeChunk(): Slot | null {
     return this.#takeNew(LARGEST_CLASS);
+  }
+
+  /** The number of a 64 KiB slot, for a part of a payload; 0 when the arena has none left. */
+  takeLargest(): number {
+    return this.symbols.atoll_slot_take(this.client, LARGEST_CLASS);
   }
 
   #takeNew(bytes: number): Slot | null {

@@ -192,7 +192,7 @@ export class NativeClient implements ChunkSender {
   ): Reply | Promise<Reply> {
     const flags = options.detached ? encoding | FLAG.DETACHED : encoding;
     const before = options.trace ? options.trace.length : 0;
-    const slot = this.#slotFor(before + bytes.length, options);
+    const slot = this.#slotFor(before, bytes.length, options);
     if (slot === null) return this.#sendSpread(KIND.CALL, flags, target, bytes, options);
     slot.payload.set(bytes, before);
     const reply = this.#sendTraced(slot, KIND.CALL, flags, target, bytes.length, options);
@@ -215,9 +215,8 @@ export class NativeClient implements ChunkSender {
     const whole = body === null ||
       (body instanceof Uint8Array && head.length * 3 + body.length <= CHUNK_BYTES_MAX);
     const before = options.trace ? options.trace.length : 0;
-    const most = before + head.length * 3;
-    const room = most + (whole && body ? body.length : 0);
-    const slot = this.#slotFor(room, options);
+    const room = head.length * 3 + (whole && body ? body.length : 0);
+    const slot = this.#slotFor(before, room, options);
     if (slot === null) throw noRoom(room);
     const payload = before === 0 ? slot.payload : slot.payload.subarray(before);
     const { written } = encoder.encodeInto(head, payload);
@@ -286,7 +285,7 @@ export class NativeClient implements ChunkSender {
     const most = text.length < MEASURED_UNITS ? text.length * 3 : Buffer.byteLength(text);
     const flags = options.detached ? FLAG.JSON | FLAG.DETACHED : FLAG.JSON;
     const before = options.trace ? options.trace.length : 0;
-    const slot = this.#slotFor(before + most, options);
+    const slot = this.#slotFor(before, most, options);
     if (slot === null) return this.#sendSpread(kind, flags, target, encoder.encode(text), options);
     const payload = before === 0 ? slot.payload : slot.payload.subarray(before);
     const { written } = encoder.encodeInto(text, payload);
@@ -307,7 +306,7 @@ export class NativeClient implements ChunkSender {
     const reply = this.#send(slot, kind, flags, target, extensionBytes, 0, options);
     if (reply === null) return this.#later(options);
     // Refused: the parts are still ours, too. No call with parts ends inline.
-    for (const part of parts) this.#slots.put(part);
+    for (const part of parts) this.#slots.give(part);
     return reply;
   }
 
@@ -315,7 +314,7 @@ export class NativeClient implements ChunkSender {
    * A slot to write a call's extensions and payload into; null: the arena has no room in a row, but
    * perhaps elsewhere. Refuses what cannot be sent.
    */
-  #slotFor(payloadBytes: number, options: SubmitOptions): Slot | null {
+  #slotFor(extensionBytes: number, payloadBytes: number, options: SubmitOptions): Slot | null {
     if (this.#closed) throw new NativeError(STATUS.CLOSED, "The engine is closed");
     if (options.aborted ?? options.signal?.aborted) {
       throw new NativeError(STATUS.CANCELLED, "The call was cancelled before it began");
@@ -327,8 +326,9 @@ export class NativeClient implements ChunkSender {
         { bytes: payloadBytes, bytesMax: this.payloadBytesMax },
       );
     }
-    const slot = this.#slots.take(payloadBytes);
-    if (slot === null && payloadBytes <= CHUNK_BYTES_MAX) throw noRoom(payloadBytes);
+    const bytes = extensionBytes + payloadBytes;
+    const slot = this.#slots.take(bytes);
+    if (slot === null && bytes <= CHUNK_BYTES_MAX) throw noRoom(payloadBytes);
     return slot;
   }
 

@@ -1,6 +1,13 @@
 /** Payloads for which the arena has no room in a row, both ways, and trace contexts. */
 import assert from "node:assert/strict";
-import { CLIENT_INFO, CLIENT_INFO_SIZE, STATUS } from "../../ffi/abi.gen.ts";
+import { Buffer } from "node:buffer";
+import {
+  CLIENT_INFO,
+  CLIENT_INFO_SIZE,
+  FRAME_BYTES,
+  PARTS_MAX,
+  STATUS,
+} from "../../ffi/abi.gen.ts";
 import { NativeError } from "../../ffi/errors.ts";
 import { outArgument } from "../../ffi/library.ts";
 import { traceparentExtension } from "../../src/wire/extensions.ts";
@@ -52,6 +59,40 @@ for (const mapped of [true, false]) {
         assert.equal(before.extentsUsed, 0);
         const after = rig.client.stats();
         assert.deepEqual([after.slotsUsed, after.extentsUsed], [before.slotsUsed, 0]);
+      });
+    }, { mapped });
+  });
+
+  test(`every length up to the most is sent, in a row or in parts (${way})`, async () => {
+    await withRig(async (rig) => {
+      const echo = await rig.target("ECHO");
+      const most = rig.client.payloadBytesMax;
+      assert.equal(most, PARTS_MAX * UNIT_BYTES - FRAME_BYTES);
+      const all = new Uint8Array(most + 1).map((_, i) => (i >> 8) ^ i);
+      const send = async (length: number, trace: Uint8Array | null): Promise<void> => {
+        const bytes = all.subarray(0, length);
+        const reply = await rig.client.callBytes(echo, bytes, { trace });
+        assert.ok(Buffer.compare(reply.bytes!, bytes) === 0, `${length}`);
+      };
+      const refused = (trace: Uint8Array | null): void =>
+        assert.throws(() => rig.client.callBytes(echo, all, { trace }), {
+          name: "NativeError",
+          code: "invalid_argument",
+          message: `Cannot send ${most + 1} bytes: a message holds at most ${most}`,
+          data: { bytes: most + 1, bytesMax: most },
+        });
+      const lengths = async (trace: Uint8Array | null): Promise<void> => {
+        for (const length of [most - 16_384, most - 1, most]) await send(length, trace);
+        refused(trace);
+      };
+      await lengths(null);
+      // With its trace context a frame of the most bytes is longer than the longest row.
+      await lengths(TRACE);
+      await withFullArena(rig, true, async () => {
+        const before = rig.client.stats();
+        await lengths(null);
+        await lengths(TRACE);
+        assert.deepEqual(rig.client.stats().slotsUsed, before.slotsUsed);
       });
     }, { mapped });
   });
