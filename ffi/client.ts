@@ -50,6 +50,7 @@ export interface HttpFrame {
 }
 
 const NO_OPTIONS: SubmitOptions = {};
+const NO_PARTS: readonly number[] = [];
 const encoder = new TextEncoder();
 
 export class NativeClient implements ChunkSender {
@@ -303,11 +304,8 @@ export class NativeClient implements ChunkSender {
     const spread = spreadPayload(this.#slots, this.#memory, bytes, options.trace);
     if (spread === null) throw noRoom(bytes.length);
     const { slot, parts, extensionBytes } = spread;
-    const reply = this.#send(slot, kind, flags, target, extensionBytes, 0, options);
-    if (reply === null) return this.#later(options);
-    // Refused: the parts are still ours, too. No call with parts ends inline.
-    for (const part of parts) this.#slots.give(part);
-    return reply;
+    const reply = this.#send(slot, kind, flags, target, extensionBytes, 0, options, parts);
+    return reply ?? this.#later(options);
   }
 
   /**
@@ -350,6 +348,7 @@ export class NativeClient implements ChunkSender {
   /**
    * Sends the frame whose extensions and payload are in the slot. The reply when the call ended
    * inline or was refused; null when it goes on: somebody must await it at once.
+   * @param parts slots that the extensions describe
    */
   #send(
     slot: Slot,
@@ -359,6 +358,7 @@ export class NativeClient implements ChunkSender {
     extensionBytes: number,
     length: number,
     options: SubmitOptions,
+    parts: readonly number[] = NO_PARTS,
   ): Reply | null {
     const request = this.#requests = (this.#requests + 1) >>> 0;
     // The owner travels in the request id, so that a log line finds its listener even when the
@@ -374,8 +374,10 @@ export class NativeClient implements ChunkSender {
       if (!memory.mapped) memory.loadSubmitted();
       return status === STATUS.OK ? this.#events.submitted(slot) : null;
     }
-    // Refused: the slot is still ours.
+    // Refused: the slot and its parts are still ours. After every other end they are not, also
+    // when the call ended inside of the submit, as an engine may well do with parts.
     this.#slots.put(slot);
+    for (const part of parts) this.#slots.give(part);
     return { status, flags: 0, elapsedUs: 0, text: "", bytes: null };
   }
 

@@ -11,7 +11,6 @@ import {
   EVENTS_MAX,
   FAULT,
   FLAG,
-  FRAME_VERSION,
   KIND,
   LEVEL,
   REAP_BUSY,
@@ -155,7 +154,7 @@ export class EventReader {
     const { reader, offset } = this.#memory.frame(index, capacity);
     const fault = reader.read(offset, capacity, LEVEL.STRUCTURE);
     if (fault === FAULT.NONE) return reader;
-    throw new NativeError(STATUS.INVALID_FRAME, faultText(fault, FRAME_VERSION));
+    throw new NativeError(STATUS.INVALID_FRAME, faultText(fault, reader.versionAt(offset)));
   }
 
   /** A payload that came in parts, as one; the parts' slots go back. */

@@ -162,6 +162,11 @@ export class FrameReader {
     return this.#readExtensions(at, FRAME_BYTES + extensions, level, remote);
   }
 
+  /** What the header at `offset` says its version is, also when `read` refused it. */
+  versionAt(offset: number): number {
+    return this.#bytes[offset + FRAME.version]!;
+  }
+
   /** The caller's own number. */
   get requestId(): bigint {
     return BigInt(this.requestHigh) << 32n | BigInt(this.requestLow);

@@ -124,6 +124,36 @@ for (const mapped of [true, false]) {
     }, { mapped });
   });
 
+  test(`a call in parts that ends inside of the submit has used them up (${way})`, async () => {
+    await withRig(async (rig) => {
+      await withFullArena(rig, true, async () => {
+        const before = rig.client.stats();
+        const { symbols } = rig.library;
+        const give = symbols.atoll_slot_give;
+        const given: number[] = [];
+        const noted = (client: number, slot: number): number => {
+          const status = give(client, slot);
+          given.push(status);
+          return status;
+        };
+        Object.assign(symbols, { atoll_slot_give: noted });
+        try {
+          const inline = before.callsInline;
+          const asked = await rig.client.controlText(rig.engine, "release 0".padEnd(200_000));
+          assert.deepEqual([asked.status, textOf(asked)], [STATUS.OK, "0"]);
+          assert.equal(rig.client.stats().callsInline, inline + 1);
+          assert.ok(given.every((status) => status === STATUS.OK), given.join(" "));
+          const refused = await rig.client.callBytes(0xffff_0001, new Uint8Array(200_000));
+          assert.equal(refused.status, STATUS.NOT_FOUND);
+          assert.ok(given.length >= 4 && given.every((status) => status === STATUS.OK));
+          assert.deepEqual(rig.client.stats().slotsUsed, before.slotsUsed);
+        } finally {
+          Object.assign(symbols, { atoll_slot_give: give });
+        }
+      });
+    }, { mapped });
+  });
+
   test(`log lines carry the trace of their call, payloads are untouched by it (${way})`, async () => {
     await withRig(async (rig) => {
       const lines: [string, string][] = [];
