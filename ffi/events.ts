@@ -4,7 +4,8 @@
  * Owns: reaping, who waits for which ticket, log listeners, whether the process is kept alive. Must
  * not know how frames are written. Every ticket is completed once, by its REPLY event.
  */
-import { faultText, type FrameReader } from "../src/wire/frame.ts";
+import { faultText } from "../src/wire/fault.ts";
+import type { FrameReader } from "../src/wire/frame.ts";
 import {
   EVENT,
   EVENT_BYTES,

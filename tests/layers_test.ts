@@ -33,6 +33,7 @@ const LAYERS: readonly string[] = [
   // The codec of frames has nothing above it but names: ffi writes and reads with it.
   "src/wire/extensions.ts",
   "src/wire/frame.ts",
+  "src/wire/fault.ts",
   "src/wire/crc32c.ts",
   "src/wire/packed.ts",
   "native",

@@ -9,7 +9,8 @@ import {
   traceExtension,
   traceparentExtension,
 } from "./extensions.ts";
-import { faultText, FrameReader, seal, writeHeader } from "./frame.ts";
+import { faultText } from "./fault.ts";
+import { FrameReader, seal, writeHeader } from "./frame.ts";
 
 const PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
