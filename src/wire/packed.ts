@@ -17,7 +17,10 @@ const OPTIONS = {
 
 const packr = new Packr(OPTIONS);
 
-/** Whether a value holds bytes or a bigint, which JSON has no form for. */
+/**
+ * Whether a value holds bytes or a bigint, which JSON has no form for. A walk of its own: one that
+ * also copied, for `pack` to go on with, takes a third longer for the many values without either.
+ */
 export function needsPacking(value: unknown): boolean {
   if (typeof value === "bigint") return true;
   if (typeof value !== "object" || value === null) return false;
