@@ -240,8 +240,10 @@ impl<'de> Visitor<'de> for Value<'_> {
         match self.shape {
             Shape::F64 => Ok(Some(Val::Float64(number))),
             Shape::F32 => match number as f32 {
-                narrow if narrow.is_finite() => Ok(Some(Val::Float32(narrow))),
-                _ => Err(self.out_of_range(number)),
+                narrow if number.is_finite() && narrow.is_infinite() => {
+                    Err(self.out_of_range(number))
+                }
+                narrow => Ok(Some(Val::Float32(narrow))),
             },
             _ if range(self.shape).is_none() => Err(self.wrong("a number")),
             _ if number.fract() != 0.0 => Err(self.wrong(&format!("{number}"))),

@@ -63,6 +63,41 @@ fn every_vector_of_json_holds_in_messagepack() {
 }
 
 #[test]
+fn what_is_not_finite_is_taken_as_a_number_and_as_text() {
+    let signature = signature("f: func(narrow: f32, wide: f64);");
+    let both = |narrow: &[u8], wide: &[u8]| {
+        let mut bytes = vec![0x82];
+        bytes.extend_from_slice(&map("narrow", narrow)[1..]);
+        bytes.extend_from_slice(&map("wide", wide)[1..]);
+        signature.parse_packed(&bytes)
+    };
+    let f32s = |number: f32| [&[0xca], &number.to_be_bytes()[..]].concat();
+    let f64s = |number: f64| [&[0xcb], &number.to_be_bytes()[..]].concat();
+    let text = |text: &str| [&[0xa0 | text.len() as u8], text.as_bytes()].concat();
+    for (number, name) in [
+        (f64::INFINITY, "Infinity"),
+        (f64::NEG_INFINITY, "-Infinity"),
+        (f64::NAN, "NaN"),
+    ] {
+        let narrow = number as f32;
+        let expected = format!("{:?}", [Val::Float32(narrow), Val::Float64(number)]);
+        for given in [
+            both(&f32s(narrow), &f32s(narrow)),
+            both(&f64s(number), &f64s(number)),
+            both(&text(name), &text(name)),
+        ] {
+            // As text: NaN is not equal to itself.
+            assert_eq!(format!("{:?}", given.unwrap()), expected);
+        }
+    }
+    let error = both(&f64s(1e300), &f64s(1e300)).unwrap_err();
+    assert_eq!(
+        error.path, "arguments.narrow",
+        "a finite number does not become infinite"
+    );
+}
+
+#[test]
 fn bytes_are_taken_as_they_are_and_as_base64() {
     let signature = signature("f: func(data: list<u8>, four: list<u8>);");
     let both = |data: &[u8], four: &[u8]| {
