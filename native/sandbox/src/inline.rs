@@ -144,10 +144,6 @@ fn may_run_inline(engine: &Engine, request: &AtollRequest, plugin: &Plugin) -> b
 /// A CONTROL request on its way to the workers.
 fn controlled(work: Work, call: CallRef, reply: Reply, deadline_ns: u64) -> Move {
     let Work { future, guard } = work;
-    let deadline_ns = match &guard {
-        Some(guard) => deadline_ns.min(guard.deadline_ns()),
-        None => deadline_ns,
-    };
     Move {
         future,
         reply,

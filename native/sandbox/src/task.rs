@@ -31,6 +31,9 @@ pub type CallFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// CPU time on the workers that counts as overrunning an inline slice.
 const OVERRAN_NS: u64 = 2_000_000;
 
+/// A budget that ends so much before the plugin's wall clock was meant to be that.
+const BUDGET_LEAD_NS: u64 = 10_000_000;
+
 /// A call on its way to the workers.
 pub struct Move {
     /// What is left to do.
@@ -64,14 +67,13 @@ pub fn spawn(engine: &Arc<Engine>, call: Move, state_out: &mut *mut c_void) -> A
     }
     state.set_on_workers();
     let _entered = engine.runtime().enter();
-    let left = Duration::from_nanos(deadline_ns.saturating_sub(meter::monotonic_ns()));
-    let wall = guard
-        .as_ref()
-        .is_some_and(|g| is_wall(left, g.limits.wall_ms));
-    let timer = match deadline_ns {
-        0 => None,
-        _ => Some(Box::pin(tokio::time::sleep_until(Instant::now() + left))),
-    };
+    let now_ns = meter::monotonic_ns();
+    let wall_ns = guard.as_ref().map(|guard| guard.wall_ns(now_ns, used_ns));
+    let (end_ns, wall) = end(deadline_ns, wall_ns);
+    let timer = end_ns.map(|end_ns| {
+        let left = Duration::from_nanos(end_ns.saturating_sub(now_ns));
+        Box::pin(tokio::time::sleep_until(Instant::now() + left))
+    });
     engine.runtime().spawn(Task {
         future: Some(future),
         reply: Some(reply),
@@ -85,11 +87,18 @@ pub fn spawn(engine: &Arc<Engine>, call: Move, state_out: &mut *mut c_void) -> A
     ATOLL_PENDING
 }
 
-/// Whether the deadline of a call is the plugin's own limit rather than its caller's budget.
-fn is_wall(left: Duration, wall_ms: u64) -> bool {
-    let wall = Duration::from_millis(wall_ms);
-    // The inline slice and the way here have taken a little of it already.
-    left + (wall / 50).max(Duration::from_millis(10)) >= wall
+/// When a call has to be over, and whether that is the plugin's own limit rather than its caller's
+/// budget. Whoever asks for a budget of the plugin's limit has begun to count it a little earlier.
+fn end(deadline_ns: u64, wall_ns: Option<u64>) -> (Option<u64>, bool) {
+    match (deadline_ns, wall_ns) {
+        (0, None) => (None, false),
+        (0, Some(wall_ns)) => (Some(wall_ns), true),
+        (_, None) => (Some(deadline_ns), false),
+        (_, Some(wall_ns)) => (
+            Some(deadline_ns.min(wall_ns)),
+            wall_ns <= deadline_ns.saturating_add(BUDGET_LEAD_NS),
+        ),
+    }
 }
 
 /// What a call holds from its start to its reply.
@@ -105,10 +114,10 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// When a call that begins now has used up its wall clock.
-    pub fn deadline_ns(&self) -> u64 {
+    /// When a call that has run for so long has used up its wall clock.
+    fn wall_ns(&self, now_ns: u64, used_ns: u64) -> u64 {
         let wall_ns = self.limits.wall_ms.saturating_mul(1_000_000);
-        meter::monotonic_ns().saturating_add(wall_ns)
+        now_ns.saturating_sub(used_ns).saturating_add(wall_ns)
     }
 }
 
@@ -336,6 +345,17 @@ mod tests {
         let (reply, _) = on_workers(&owner, fine, MINUTE_NS);
         assert_eq!(reply.recv().map(|r| r.0), Ok(ATOLL_OK));
         owner.close();
+    }
+
+    #[test]
+    fn what_ends_first_gives_its_name_to_the_end() {
+        const MS: u64 = 1_000_000;
+        assert_eq!(end(0, None), (None, false));
+        assert_eq!(end(0, Some(40 * MS)), (Some(40 * MS), true));
+        assert_eq!(end(7 * MS, None), (Some(7 * MS), false));
+        assert_eq!(end(90 * MS, Some(40 * MS)), (Some(40 * MS), true));
+        assert_eq!(end(39 * MS, Some(40 * MS)), (Some(39 * MS), true));
+        assert_eq!(end(29 * MS, Some(40 * MS)), (Some(29 * MS), false));
     }
 
     #[test]
