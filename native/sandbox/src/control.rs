@@ -1,13 +1,10 @@
 //! CONTROL requests: load, describe, unload, instantiate, drop_instance, limits, stats.
 //!
-//! Owns: what they are in JSON; the archives of peers in Rust are in `peer`. It must not know how any
-//! of it is done.
+//! Owns: which part of the engine answers which. It must not know how any of it is done.
 
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::abi::{
@@ -21,37 +18,9 @@ use crate::error::Outcome;
 use crate::host::{Blob, CallRef};
 use crate::kept;
 use crate::limits::Limits;
-use crate::peer::{self, ArchivedRequest};
+use crate::request::{self, Request};
 use crate::task::{Begun, CallFuture, Guard, forget_panic};
-
-#[derive(Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
-enum Request<'a> {
-    Load {
-        #[serde(borrow)]
-        id: Cow<'a, str>,
-        blob: u32,
-        #[serde(default)]
-        limits: Limits,
-    },
-    Describe {
-        blob: u32,
-    },
-    Unload {
-        component: u32,
-    },
-    Instantiate {
-        component: u32,
-    },
-    DropInstance {
-        instance: u32,
-    },
-    Limits {
-        component: u32,
-        limits: Limits,
-    },
-    Stats,
-}
+use rkyv::rancor::Error;
 
 /// What is left to do of a request.
 pub struct Work {
@@ -80,7 +49,7 @@ pub fn run(engine: &Arc<Engine>, call: CallRef, payload: Payload, flags: u32) ->
     let future = match request {
         Request::Instantiate { component } => return instantiate(engine, call, component),
         Request::DropInstance { instance } => drop_instance(engine, instance),
-        Request::Load { id, blob, limits } => load(engine, call, blob, id.into_owned(), limits),
+        Request::Load { id, blob, limits } => load(engine, call, blob, id, limits),
         Request::Describe { blob } => describe(engine, call, blob),
         Request::Unload { component } => unload(engine, component),
         Request::Limits { component, limits } => {
@@ -106,9 +75,12 @@ fn ready(answered: Result<Value, Outcome>) -> CallFuture {
     Box::pin(std::future::ready(outcome(answered)))
 }
 
-fn read(payload: &[u8], flags: u32) -> Result<Request<'_>, Outcome> {
+fn read(payload: &[u8], flags: u32) -> Result<Request, Outcome> {
     match u16::try_from(flags & u32::from(ATOLL_FLAG_ENCODING)) {
-        Ok(ATOLL_FLAG_RKYV) => peer::read(payload).map(Request::from).map_err(broken),
+        Ok(ATOLL_FLAG_RKYV) => {
+            let archived = request::read(payload).map_err(broken)?;
+            rkyv::deserialize::<Request, Error>(archived).map_err(broken)
+        }
         Ok(ATOLL_FLAG_MSGPACK) => Err(broken("it is JSON or an archive, not MessagePack")),
         _ => serde_json::from_slice(payload).map_err(broken),
     }
@@ -117,35 +89,6 @@ fn read(payload: &[u8], flags: u32) -> Result<Request<'_>, Outcome> {
 fn broken(error: impl std::fmt::Display) -> Outcome {
     let message = format!("the CONTROL request is broken: {error}");
     Outcome::message(ATOLL_INVALID_ARGUMENT, message)
-}
-
-impl<'a> From<&'a ArchivedRequest> for Request<'a> {
-    fn from(archived: &'a ArchivedRequest) -> Request<'a> {
-        match archived {
-            ArchivedRequest::Load { id, blob, limits } => Request::Load {
-                id: Cow::Borrowed(id),
-                blob: blob.to_native(),
-                limits: limits.into(),
-            },
-            ArchivedRequest::Describe { blob } => Request::Describe {
-                blob: blob.to_native(),
-            },
-            ArchivedRequest::Unload { component } => Request::Unload {
-                component: component.to_native(),
-            },
-            ArchivedRequest::Instantiate { component } => Request::Instantiate {
-                component: component.to_native(),
-            },
-            ArchivedRequest::DropInstance { instance } => Request::DropInstance {
-                instance: instance.to_native(),
-            },
-            ArchivedRequest::Limits { component, limits } => Request::Limits {
-                component: component.to_native(),
-                limits: limits.into(),
-            },
-            ArchivedRequest::Stats => Request::Stats,
-        }
-    }
 }
 
 /// Does what takes long on a thread for blocking work.

@@ -1,15 +1,29 @@
-//! CONTROL requests of peers in Rust, as archives of rkyv.
+//! What a CONTROL request is: as JSON, and as an archive of rkyv from a peer in Rust.
 //!
-//! Owns: the archived form of each request. A request is validated by bytecheck before anything of it
-//! is used, then read where it lies in the frame. It must not know what a request does.
+//! Owns: both forms of each request. An archive is validated by bytecheck before anything of it is
+//! used, then read where it lies in the frame. It must not know what a request does.
+
+use std::fmt;
 
 use rkyv::rancor::Error;
-use rkyv::{Archive, Deserialize, Serialize};
+use rkyv::util::AlignedVec;
+use rkyv::{Archive, Serialize};
 
 use crate::limits::Limits;
 
-/// A CONTROL request; the payload of a frame with the encoding `ATOLL_FLAG_RKYV` is its archive.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// The version of the archives that are written and read here. An archive does not describe itself:
+/// whoever changes a request, or `Limits`, counts this up.
+pub const ARCHIVE_VERSION: u32 = 1;
+
+/// Before an archive: its version as a little-endian u32, then four bytes that are zero and not looked at:
+/// what follows is as aligned as the payload.
+const PREFIX_BYTES: usize = 8;
+
+/// A CONTROL request; JSON names it by `op`.
+#[derive(
+    Archive, Serialize, rkyv::Deserialize, serde::Deserialize, Clone, Debug, PartialEq, Eq,
+)]
+#[serde(tag = "op", rename_all = "snake_case")]
 pub enum Request {
     /// Compiles a component, or takes it from the cache.
     Load {
@@ -18,6 +32,7 @@ pub enum Request {
         /// The component's bytes, by `atoll_blob_put`.
         blob: u32,
         /// What one call may use.
+        #[serde(default)]
         limits: Limits,
     },
     /// Says what a component exports.
@@ -51,24 +66,66 @@ pub enum Request {
     Stats,
 }
 
-/// Reads a request in place.
-pub fn read(payload: &[u8]) -> Result<&ArchivedRequest, Error> {
-    rkyv::access::<ArchivedRequest, Error>(payload)
+/// Why a payload is no archive of a request.
+#[derive(Debug)]
+pub enum NoArchive {
+    /// It ends before its version does.
+    Short,
+    /// It is of another version.
+    Version(u32),
+    /// bytecheck refuses it.
+    Broken(Error),
+}
+
+impl fmt::Display for NoArchive {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoArchive::Short => {
+                write!(to, "an archive begins with {PREFIX_BYTES} bytes of version")
+            }
+            NoArchive::Version(found) => write!(
+                to,
+                "its archive has version {found}, supported is {ARCHIVE_VERSION}"
+            ),
+            NoArchive::Broken(error) => error.fmt(to),
+        }
+    }
+}
+
+/// The payload of a frame with the encoding `ATOLL_FLAG_RKYV`.
+pub fn archive(request: &Request) -> Result<AlignedVec, Error> {
+    let mut bytes = AlignedVec::new();
+    bytes.extend_from_slice(&u64::from(ARCHIVE_VERSION).to_le_bytes());
+    rkyv::api::high::to_bytes_in(request, bytes)
+}
+
+/// Reads such a payload in place.
+pub fn read(payload: &[u8]) -> Result<&ArchivedRequest, NoArchive> {
+    let Some((prefix, archive)) = payload.split_first_chunk::<PREFIX_BYTES>() else {
+        return Err(NoArchive::Short);
+    };
+    let [version @ .., _, _, _, _] = *prefix;
+    match u32::from_le_bytes(version) {
+        ARCHIVE_VERSION => {}
+        other => return Err(NoArchive::Version(other)),
+    }
+    rkyv::access::<ArchivedRequest, Error>(archive).map_err(NoArchive::Broken)
 }
 
 #[cfg(test)]
 mod tests {
-    use rkyv::util::AlignedVec;
+    use std::fs;
+    use std::path::Path;
 
     use super::*;
 
-    fn archive(request: &Request) -> AlignedVec {
-        rkyv::to_bytes::<Error>(request).expect("an archive")
+    fn written(request: &Request) -> AlignedVec {
+        archive(request).expect("an archive")
     }
 
     #[test]
     fn a_request_is_read_where_it_lies() {
-        let bytes = archive(&Request::Load {
+        let bytes = written(&Request::Load {
             id: "a name that is too long to be stored inline".into(),
             blob: 7,
             limits: Limits::default(),
@@ -85,12 +142,14 @@ mod tests {
 
     #[test]
     fn what_is_no_archive_is_refused_however_little_is_wrong() {
-        let good = archive(&Request::Load {
+        let good = written(&Request::Load {
             id: "a name that is too long to be stored inline".into(),
             blob: 7,
             limits: Limits::default(),
         });
-        assert!(read(&[]).is_err());
+        assert!(matches!(read(&[]), Err(NoArchive::Short)));
+        assert!(matches!(read(&good[..7]), Err(NoArchive::Short)));
+        assert!(matches!(read(&good[..8]), Err(NoArchive::Broken(_))));
         assert!(read(&good[..good.len() - 1]).is_err());
         // Whatever is changed, a request that is read lies inside of its bytes.
         for bit in 0..good.len() * 8 {
@@ -106,5 +165,55 @@ mod tests {
         bytes.extend_from_slice(&[0]);
         bytes.extend_from_slice(&good);
         assert!(read(&bytes[1..]).is_err(), "it is not aligned");
+    }
+
+    /// One of each, with numbers that tell fields apart.
+    fn samples() -> Vec<(&'static str, Request)> {
+        let limits = Limits {
+            memory_bytes: 0x0102_0304_0506,
+            output_bytes: 0x0a0b_0c0d,
+            ..Limits::default()
+        };
+        let (id, blob, component, instance) = ("some plugin".to_owned(), 17, 18, 19);
+        vec![
+            ("load", Request::Load { id, blob, limits }),
+            ("describe", Request::Describe { blob }),
+            ("unload", Request::Unload { component }),
+            ("instantiate", Request::Instantiate { component }),
+            ("drop-instance", Request::DropInstance { instance }),
+            ("limits", Request::Limits { component, limits }),
+            ("stats", Request::Stats),
+        ]
+    }
+
+    fn kept(name: &str) -> AlignedVec {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus/archives");
+        let mut bytes = AlignedVec::new();
+        bytes.extend_from_slice(&fs::read(corpus.join(name)).expect("a file of the corpus"));
+        bytes
+    }
+
+    #[test]
+    fn archives_stay_as_they_were_when_their_version_was_set() {
+        for (name, request) in samples() {
+            let bytes = kept(&format!("{name}-1.rkyv"));
+            let hint = "a changed layout needs another ARCHIVE_VERSION and files of its own";
+            assert_eq!(
+                written(&request).as_slice(),
+                bytes.as_slice(),
+                "{name}: {hint}"
+            );
+            let archived = read(&bytes).expect("valid");
+            let read = rkyv::deserialize::<Request, Error>(archived).expect("a request");
+            assert_eq!(read, request, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_archive_of_another_version_is_refused_with_both_named() {
+        let bytes = kept("stats-2.rkyv");
+        let refused = read(&bytes).err().map(|why| why.to_string());
+        let expected = "its archive has version 2, supported is 1";
+        assert_eq!(refused.as_deref(), Some(expected));
     }
 }

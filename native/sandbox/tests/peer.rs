@@ -5,10 +5,9 @@ mod common;
 
 use atoll_sandbox::abi::*;
 use atoll_sandbox::limits::Limits;
-use atoll_sandbox::peer::Request;
+use atoll_sandbox::request::{self, Request};
 use common::core::Reply;
 use common::{Ask, Rig, guests};
-use rkyv::rancor::Error;
 use serde_json::json;
 
 fn ask(rig: &Rig, flags: u16, payload: &[u8]) -> Reply {
@@ -21,11 +20,7 @@ fn ask(rig: &Rig, flags: u16, payload: &[u8]) -> Reply {
 }
 
 fn archived(rig: &Rig, request: &Request) -> Reply {
-    ask(
-        rig,
-        ATOLL_FLAG_RKYV,
-        &rkyv::to_bytes::<Error>(request).unwrap(),
-    )
+    ask(rig, ATOLL_FLAG_RKYV, &request::archive(request).unwrap())
 }
 
 fn refused(reply: &Reply, status: u32, text: &str) {
@@ -76,12 +71,20 @@ fn a_component_is_loaded_called_and_unloaded_by_archives() {
 #[test]
 fn what_is_no_archive_is_refused() {
     let rig = Rig::new();
-    let good = rkyv::to_bytes::<Error>(&Request::Stats).unwrap();
+    let good = request::archive(&Request::Stats).unwrap();
     assert_eq!(ask(&rig, ATOLL_FLAG_RKYV, &good).status, ATOLL_OK);
     for bytes in [&b""[..], b"{\"op\":\"stats\"}", &good[1..], &[0xff; 64]] {
         let reply = ask(&rig, ATOLL_FLAG_RKYV, bytes);
         refused(&reply, ATOLL_INVALID_ARGUMENT, "CONTROL request is broken");
     }
+    let mut later = good.to_vec();
+    later[0] += 1;
+    let reply = ask(&rig, ATOLL_FLAG_RKYV, &later);
+    refused(
+        &reply,
+        ATOLL_INVALID_ARGUMENT,
+        "has version 2, supported is 1",
+    );
 }
 
 #[test]
