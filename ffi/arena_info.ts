@@ -8,6 +8,8 @@ import { ARENA_INFO, MAPPING } from "./abi.gen.ts";
 
 /** Wishes for the memory of frames; only the first open of a process reads them. */
 export interface ArenaWishes {
+  /** Its size, 4 MiB to 64 GiB, rounded down to units of 64 KiB; 256 MiB when absent. */
+  readonly bytes?: number;
   /** Huge pages: of the system's pool, else such as the kernel makes, else plain ones. */
   readonly huge?: boolean;
   /** Backed by memory before the first call. */
@@ -35,6 +37,7 @@ export interface ArenaInfo {
 /** `key=value` lines for atoll_open. */
 export function arenaLines(wishes: ArenaWishes): string[] {
   const lines: string[] = [];
+  if (wishes.bytes !== undefined) lines.push(`arena_bytes=${wishes.bytes}`);
   if (wishes.huge === true) lines.push("arena_huge=1");
   if (wishes.prefault === true) lines.push("arena_prefault=1");
   if (wishes.lock === true) lines.push("arena_lock=1");

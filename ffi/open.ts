@@ -17,13 +17,11 @@ import { type ClientMemory, CopiedMemory, MappedMemory } from "./arena.ts";
 import { type ConnectWake, connectWake, type WakeHandlers, type WakeSource } from "./completion.ts";
 import { bytesArgument, check, type NativeLibrary, outArgument } from "./library.ts";
 
-/** Settings of the library; only the first open of a process reads the first four. */
+/** Settings of the library; only the first open of a process reads the first two. */
 export interface ClientSettings {
-  /** Size of the arena in bytes. */
-  readonly arenaBytes?: number;
-  /** How the arena is mapped. */
+  /** Size of the arena, and how it is mapped. */
   readonly arena?: ArenaWishes;
-  /** Calls in flight at once, all isolates together. */
+  /** Calls in flight at once, all isolates together: 16 to 65,536; 16,384 when absent. */
   readonly callsMax?: number;
   /** Folder for the wake sockets; absent: the library chooses one. */
   readonly runtimeDir?: string;
@@ -113,7 +111,6 @@ async function attach(
 /** `key=value` lines for atoll_open. */
 function openLines(settings: ClientSettings): string {
   const lines: string[] = [];
-  if (settings.arenaBytes !== undefined) lines.push(`arena_bytes=${settings.arenaBytes}`);
   lines.push(...arenaLines(settings.arena ?? {}));
   if (settings.callsMax !== undefined) lines.push(`calls_max=${settings.callsMax}`);
   if (settings.runtimeDir !== undefined) lines.push(`runtime_dir=${settings.runtimeDir}`);

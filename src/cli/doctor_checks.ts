@@ -42,7 +42,7 @@ export interface NativeState {
 export function judge(facts: HostFacts, config: Config, native: NativeState): Finding[] {
   return [
     runtimeFinding(facts),
-    nativeFinding(native, config),
+    nativeFinding(facts, native, config),
     ...fenceFindings(native),
     cpuFinding(facts),
     ...limitFindings(facts, config),
@@ -66,7 +66,23 @@ const PORTABLE =
   "plugins run on the portable engine: slower calls, two at once a plugin, CPU time counted as the " +
   "time that a guest holds its thread, one heap with the server (docs/engines.md)";
 
-function nativeFinding(native: NativeState, config: Config): Finding {
+/** Bytes that a buffer of Bun has at most. */
+const BUN_BUFFER_BYTES = 2 ** 32;
+
+/** Why memory is not shared, and what would change that. */
+function unshared(
+  { runtime }: HostFacts,
+  arena: ArenaInfo | null,
+): [reason: string, change: string] {
+  return runtime.name === "bun" && arena !== null && arena.bytes > BUN_BUFFER_BYTES
+    ? [
+      `a buffer of Bun has ${size(BUN_BUFFER_BYTES)} at most`,
+      `native.arena.bytes of ${BUN_BUFFER_BYTES} or less`,
+    ]
+    : ["Deno granted --allow-ffi for one path only", "plain --allow-ffi"];
+}
+
+function nativeFinding(facts: HostFacts, native: NativeState, config: Config): Finding {
   const check = "native";
   if (config.engine === "portable") {
     return {
@@ -79,11 +95,12 @@ function nativeFinding(native: NativeState, config: Config): Finding {
   if (native.library !== null && native.failure === null) {
     const detail = "native libraries are built and can be opened";
     if (native.mapped !== false) return { check, verdict: "ok", detail };
+    const [reason, change] = unshared(facts, native.arena);
     return {
       check,
       verdict: "degraded",
-      detail: `${detail}; memory is not shared, as Deno granted --allow-ffi for one path only`,
-      consequence: "arguments and results are copied on their way; plain --allow-ffi changes that",
+      detail: `${detail}; memory is not shared, as ${reason}`,
+      consequence: `arguments and results are copied on their way; ${change} changes that`,
     };
   }
   if (native.library !== null) {

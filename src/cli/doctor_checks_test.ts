@@ -121,6 +121,18 @@ test("native libraries without shared memory work, by copying", () => {
   const found = worse({}, { ...BUILT, mapped: false }, { engine: "native" });
   deepEqual(found.map(([check, how]) => [check, how]), [["native", "degraded"]]);
   match(found[0]?.[2] ?? "", /copied .*; plain --allow-ffi changes that/);
+  const bun = { runtime: { name: "bun", version: "1.4.5" } } as const;
+  const arena = {
+    bytes: 6 * 2 ** 30,
+    asked: [],
+    got: [],
+    pageBytes: 4096,
+    numaNodes: 1,
+    lockedBytes: 0,
+  };
+  const large = worse(bun, { ...BUILT, mapped: false, arena });
+  deepEqual(large.map(([check, how]) => [check, how]), [["native", "degraded"]]);
+  match(large[0]?.[2] ?? "", /native\.arena\.bytes of 4294967296 or less changes that/);
 });
 
 test("a kernel that refuses membarrier costs each look-up a fence", () => {

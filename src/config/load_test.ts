@@ -1,5 +1,5 @@
 /** Precedence, names of variables, and each kind of mistake with its place. */
-import { deepEqual, equal, throws } from "node:assert/strict";
+import { deepEqual, equal, match, throws } from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -48,11 +48,27 @@ test("without a file everything has its default", () => {
   deepEqual([config.host, config.port, config.engine], ["127.0.0.1", 7420, "auto"]);
   deepEqual(config.limits, DEFAULT_LIMITS);
   deepEqual(config.log, { level: "info", format: "auto" });
-  const arena = { huge: false, prefault: false, lock: false, numa: "none" };
+  const arena = {
+    bytes: 256 * 1024 * 1024,
+    huge: false,
+    prefault: false,
+    lock: false,
+    numa: "none",
+  };
   deepEqual(config.pluginSettings, {});
-  deepEqual(config.native, { instances: 1000, workerThreads: 0, arena });
+  deepEqual(config.native, { instances: 1000, workerThreads: 0, callsMax: 16_384, arena });
   equal(config.cacheDir, "/home/ann/.cache/atoll");
   deepEqual([file, warnings], [null, []]);
+});
+
+test("the native library's calls and memory are held to what it can have", () => {
+  const { config } = load('{"native": {"callsMax": 64, "arena": {"bytes": 8388608}}}');
+  deepEqual([config.native.callsMax, config.native.arena.bytes], [64, 8_388_608]);
+  match(failure('{"native": {"callsMax": 8}}').message, /native\.callsMax.*16/s);
+  match(
+    failure('{"native": {"arena": {"bytes": 4096}}}').message,
+    /native\.arena\.bytes.*4194304/s,
+  );
 });
 
 test("variables override the file, flags override both", () => {

@@ -112,7 +112,17 @@ const mcpSchema = v.strictObject({
   pageSize: v.optional(count(1, "Tools in one page of tools/list.", 10_000), 200),
 });
 
+const MIB = 1024 * 1024;
+
 const arenaSchema = v.strictObject({
+  bytes: v.optional(
+    count(
+      4 * MIB,
+      "Its size in bytes; address space until it is used. Bun copies what is in more than 4 GiB.",
+      64 * 1024 * MIB,
+    ),
+    256 * MIB,
+  ),
   huge: v.optional(flag("Huge pages where the system has any, else plain ones."), false),
   prefault: v.optional(flag("Back it with memory at the start, not on first use."), false),
   lock: v.optional(flag("Never swap it out, as far as `ulimit -l` allows."), false),
@@ -133,6 +143,10 @@ const nativeSchema = v.strictObject({
   workerThreads: v.optional(
     count(0, "Threads for calls that wait or run long; 0: one for each CPU.", 1_024),
     0,
+  ),
+  callsMax: v.optional(
+    count(16, "Calls in flight at once, over all plugins; more are refused.", 65_536),
+    16_384,
   ),
   arena: v.optional(
     v.pipe(arenaSchema, v.description("The memory of frames; `atoll doctor` shows what was got.")),

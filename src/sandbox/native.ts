@@ -40,7 +40,9 @@ export interface NativeSandboxOptions {
     readonly instances: number;
     /** Threads for calls that wait or overrun; 0: as many as the machine has processors. */
     readonly workerThreads: number;
-    /** How the memory of frames is mapped; only the first sandbox of a process decides. */
+    /** Calls in flight at once, over all plugins; only the first sandbox of a process decides. */
+    readonly callsMax?: number;
+    /** The memory of frames, decided as `callsMax` is. */
     readonly arena?: ArenaWishes;
   };
   /** Atoll's cache; compiled components go below it. */
@@ -67,7 +69,10 @@ export async function openNativeSandbox(options: NativeSandboxOptions): Promise<
   const compiled = join(cacheDir, "compiled");
   try {
     mkdirSync(compiled, { recursive: true, mode: 0o700 });
-    const settings = engine.arena === undefined ? {} : { arena: engine.arena };
+    const settings = {
+      ...(engine.arena === undefined ? {} : { arena: engine.arena }),
+      ...(engine.callsMax === undefined ? {} : { callsMax: engine.callsMax }),
+    };
     const client = await NativeClient.open(await openLibrary(libraries.core), settings);
     try {
       const number = client.loadEngine(libraries.sandbox, {

@@ -3,6 +3,7 @@
  */
 import process from "node:process";
 import { CLIENT_INFO, CLIENT_INFO_SIZE, FRAME_BYTES, SLOT_BYTES } from "../../ffi/abi.gen.ts";
+import type { ClientSettings } from "../../ffi/open.ts";
 import { type NativeSymbols, outArgument } from "../../ffi/library.ts";
 import { traceparentExtension } from "../../src/wire/extensions.ts";
 import { Rig, until, utf8 } from "./support.ts";
@@ -18,8 +19,12 @@ function fill(symbols: NativeSymbols, slotBytes: number, below: number): number 
   return client;
 }
 
-const job = process.argv[2];
-const rig = await Rig.open({ settings: job === "far" ? { arenaBytes: 6 * GIB } : {} });
+const job = process.argv[2] ?? "";
+const SETTINGS: Record<string, ClientSettings> = {
+  far: { arena: { bytes: 6 * GIB } },
+  few: { arena: { bytes: 8 * 2 ** 20 }, callsMax: 16 },
+};
+const rig = await Rig.open({ settings: SETTINGS[job] ?? {} });
 
 if (job === "far") {
   const { symbols } = rig.library;
@@ -47,6 +52,12 @@ if (job === "far") {
   symbols.atoll_client_close(filler);
   await rig.close();
   console.log(JSON.stringify({ mapped: rig.client.mapped, said }));
+} else if (job === "few") {
+  const hold = await rig.target("HOLD");
+  const replies = Array.from({ length: 20 }, () => rig.client.callJson(hold, "{}"));
+  const refused = replies.flatMap((reply) => (reply instanceof Promise ? [] : [reply.status]));
+  console.log(JSON.stringify({ bytes: rig.client.arena.bytes, refused }));
+  process.exit(0);
 } else if (job === "idle") {
   console.log("open");
 } else if (job === "pending") {

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CHECKOUT } from "../../native/build/cache.ts";
-import { ABI_VERSION } from "../../ffi/abi.gen.ts";
+import { ABI_VERSION, STATUS } from "../../ffi/abi.gen.ts";
 import { MappedMemory } from "../../ffi/arena.ts";
 import { NativeClient } from "../../ffi/client.ts";
 import { bytesArgument, checkAbi, openLibrary, runtimeObstacle } from "../../ffi/library.ts";
@@ -178,6 +178,18 @@ test("both: the library is never unloaded and has no slow thread-local storage",
 test("D14: the package is a module", () => {
   const text = readFileSync(join(CHECKOUT, "package.json"), "utf8");
   assert.equal(JSON.parse(text).type, "module");
+});
+
+test("an arena and a number of calls are as large as they are asked to be", async () => {
+  const { code, stdout, stderr } = await runChild("child.ts", ["few"]);
+  assert.equal(code, 0, stderr);
+  // 20 calls that wait, 16 of which there can be.
+  const refused = Array.from({ length: 4 }, () => STATUS.OVERLOADED);
+  assert.deepEqual(JSON.parse(stdout), { bytes: 8 * 2 ** 20, refused });
+  for (const settings of [{ callsMax: 15 }, { arena: { bytes: 2 ** 20 } }]) {
+    const opened = Rig.open({ settings });
+    await assert.rejects(opened, { code: "invalid_argument", message: /calls_max|arena_bytes/ });
+  }
 });
 
 test("an arena beyond 4 GiB is used to its end, mapped where the runtime can", async () => {
