@@ -5,6 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rkyv::rancor::Error;
 use serde_json::{Value, json};
 
 use crate::abi::{
@@ -20,7 +21,6 @@ use crate::kept;
 use crate::limits::Limits;
 use crate::request::{self, Request};
 use crate::task::{Begun, CallFuture, Guard, forget_panic};
-use rkyv::rancor::Error;
 
 /// What is left to do of a request.
 pub struct Work {

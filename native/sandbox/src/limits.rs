@@ -71,24 +71,6 @@ impl Default for Limits {
     }
 }
 
-impl From<&ArchivedLimits> for Limits {
-    fn from(archived: &ArchivedLimits) -> Limits {
-        Limits {
-            memory_bytes: archived.memory_bytes.into(),
-            cpu_ms: archived.cpu_ms.into(),
-            wall_ms: archived.wall_ms.into(),
-            output_bytes: archived.output_bytes.into(),
-            log_bytes: archived.log_bytes.into(),
-            table_elements: archived.table_elements.into(),
-            instances: archived.instances.into(),
-            resources: archived.resources.into(),
-            field_bytes: archived.field_bytes.into(),
-            concurrency: archived.concurrency.into(),
-            queue: archived.queue.into(),
-        }
-    }
-}
-
 impl Limits {
     /// The part that the core's bulkhead counts, for a plugin each of whose calls takes so many shares
     /// of the pool: together they never take more than as many calls of a usual plugin.
