@@ -5,7 +5,8 @@
  * bytes in and out; the peers are `native/sandbox/examples/bare_call.rs`, with the same engine
  * configuration: bare-async as a server must run guests, with fibres and epochs, and bare-sync
  * without a fibre, which can neither wait nor be moved. Fresh is an instance a call; warm calls one
- * that is kept, the peers as well.
+ * that is kept, the peers as well. Most of a hop is waking two threads, which one machine may do in
+ * twice the time of the day before: its peer bare-hop has bare-async called by another thread.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -22,6 +23,10 @@ const PAYLOAD_BYTES = 64;
 const PROCESSOR = 0;
 /** Warm calls for each fresh one: they are that much shorter; `bare_call` does the same. */
 const WARM_CALLS = 10;
+/** The cases of `bare_call` by the names they have as peers. */
+const FRESH = { "bare-async": "bare-async", "bare-sync": "bare-sync" };
+const WARM = { "bare-async": "bare-async-warm", "bare-sync": "bare-sync-warm" };
+const HOP = { "bare-hop": "bare-hop" };
 
 export async function run(bench: Bench): Promise<void> {
   const calls = bench.small ? 200 : 20_000;
@@ -31,7 +36,7 @@ export async function run(bench: Bench): Promise<void> {
   const component = await engine.load(readFileSync(path), { id: "text" });
   const instance = await component.instantiate();
   try {
-    const peers = bench.small ? [] : barePeers(path, calls, "");
+    const peers = bench.small ? [] : barePeers(path, calls, FRESH);
     bench.header({
       "calls a round": calls,
       payload: `${PAYLOAD_BYTES} bytes`,
@@ -55,7 +60,7 @@ export async function run(bench: Bench): Promise<void> {
       better: "lower",
       about: "the same call of an instance that is kept, inline through FFI",
       atoll: inline(instance, calls * WARM_CALLS),
-      peers: bench.small ? [] : barePeers(path, calls, "-warm"),
+      peers: bench.small ? [] : barePeers(path, calls, WARM),
     });
     if (bound) pin(null);
     await bench.ask({
@@ -64,7 +69,7 @@ export async function run(bench: Bench): Promise<void> {
       better: "lower",
       about: "the fresh call, handed to the workers and awaited, one at a time",
       atoll: hop(component, calls >> 1),
-      peers,
+      peers: bench.small ? [] : barePeers(path, calls >> 1, HOP, null),
     });
     noteShare(bench, {
       what: "a fresh call",
@@ -125,8 +130,16 @@ function timed(name: string, calls: number, round: () => Promise<void>): Contend
   };
 }
 
-/** The same call by wasmtime alone; each round is a process of its own, with a round to warm up. */
-function barePeers(component: string, calls: number, kind: "" | "-warm"): Contender[] {
+/**
+ * The same call by wasmtime alone, on one processor unless `processor` is null; each round is a
+ * process of its own, with a round to warm up.
+ */
+function barePeers(
+  component: string,
+  calls: number,
+  cases: Readonly<Record<string, string>>,
+  processor: number | null = PROCESSOR,
+): Contender[] {
   const target = join(cacheFolder(), "cargo");
   execFileSync("cargo", [
     "build",
@@ -138,9 +151,15 @@ function barePeers(component: string, calls: number, kind: "" | "-warm"): Conten
     "--target-dir",
     target,
   ], { cwd: join(CHECKOUT, "native/sandbox"), stdio: ["ignore", "ignore", "inherit"] });
-  const program = join(target, "release/examples/bare_call");
-  const command = pinned(PROCESSOR, [program, component, "reverse", String(calls), "1"]);
-  return ["bare-async", "bare-sync"].map((name) => ({
+  const program = [
+    join(target, "release/examples/bare_call"),
+    component,
+    "reverse",
+    String(calls),
+    "1",
+  ];
+  const command = processor === null ? program : pinned(processor, program);
+  return Object.entries(cases).map(([name, printed]) => ({
     name,
     measure: () => {
       // A backtrace for each dropped store would cost the peer 3 µs.
@@ -149,8 +168,8 @@ function barePeers(component: string, calls: number, kind: "" | "-warm"): Conten
       const lines = text.trim().split("\n").map((line) =>
         JSON.parse(line) as { case: string; ns: number }
       );
-      const own = lines.find((line) => line.case === name + kind);
-      if (!own) throw new Error(`bare_call said nothing about ${name}${kind}`);
+      const own = lines.find((line) => line.case === printed);
+      if (!own) throw new Error(`bare_call said nothing about ${printed}`);
       return own.ns / 1000;
     },
   }));

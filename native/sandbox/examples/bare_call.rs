@@ -4,12 +4,15 @@
 //! `bare_call COMPONENT EXPORT CALLS ROUNDS`: the export is `func(list<u8>) -> list<u8>`. Each round
 //! prints one JSON line for `bare-async` (fibres, epoch on, as `wasmtime serve` does it) and one for
 //! `bare-sync` (no fibre: cannot wait, cannot be moved), then `bare-async-warm` and `bare-sync-warm`,
-//! the same calls of a function that was looked up once in an instance that was made once.
+//! the same calls of a function that was looked up once in an instance that was made once; and
+//! `bare-hop`, each call of `bare-async` handed to another thread and awaited, one at a time.
 //!
 //! `bare_call COMPONENT EXPORT CALLS ROUNDS library` also drives the library's own function table,
 //! which shows what the boundary itself costs.
 
 use std::error::Error;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 use std::time::Instant;
 
 use atoll_sandbox::config;
@@ -138,6 +141,43 @@ impl Warm {
     }
 }
 
+/// A thread that makes one fresh call for each payload it is sent, and answers with its length.
+struct Hop {
+    payloads: SyncSender<&'static [u8]>,
+    lengths: Receiver<wasmtime::Result<usize>>,
+}
+
+impl Hop {
+    /// The thread ends when the `Hop` is dropped.
+    fn new(bare: Bare) -> Hop {
+        let (payloads, asked) = sync_channel(1);
+        let (answer, lengths) = sync_channel(1);
+        thread::spawn(move || {
+            let runtime = runtime().expect("a runtime for the other thread");
+            while let Ok(payload) = asked.recv() {
+                if answer
+                    .send(runtime.block_on(bare.call_async(payload)))
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Hop { payloads, lengths }
+    }
+
+    fn call(&self, payload: &'static [u8]) -> Result<usize, Box<dyn Error>> {
+        self.payloads.send(payload)?;
+        Ok(self.lengths.recv()??)
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+}
+
 fn print(case: &str, round: usize, calls: usize, begin: Instant) {
     if round == 0 {
         return;
@@ -159,9 +199,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some("library") => Some(library::Library::new(&std::fs::read(path)?, export)?),
         _ => None,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()?;
+    let hop = Hop::new(Bare::new(path, export, false)?);
+    let runtime = runtime()?;
     let warm_calls = calls * WARM_CALLS;
     let mut warm = runtime.block_on(Warm::of_async(&bare))?;
     let mut warm_sync = Warm::of_sync(&sync)?;
@@ -193,6 +232,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             assert_eq!(warm_sync.call_sync()?, PAYLOAD);
         }
         print("bare-sync-warm", round, warm_calls, begin);
+        let begin = Instant::now();
+        for _ in 0..calls {
+            assert_eq!(hop.call(payload)?, PAYLOAD);
+        }
+        print("bare-hop", round, calls, begin);
         if let Some(library) = &library {
             drive(library, false, round, calls)?;
             drive(library, true, round, warm_calls)?;
