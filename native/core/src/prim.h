@@ -67,7 +67,7 @@ typedef struct atoll__map {
 } atoll__map_t;
 
 /* Maps memory. -1 and errno: no address space, or the file cannot be had; EPERM: a DESCRIPTOR that is
- * not sealed against shrinking, EINVAL: one that is too short or no file. */
+ * not sealed against shrinking, EINVAL: one that is too short or no file, any file of huge pages. */
 int atoll__prim_map(const atoll__map_options_t *options, atoll__map_t *map);
 /* Nobody may use the mapping any more. A file at a path stays. */
 void atoll__prim_unmap(atoll__map_t *map);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define HUGE_BYTES ((size_t)2 << 20)
@@ -47,6 +49,16 @@ static bool read_text(const char *path, char *text, size_t capacity) {
 
 /* ---- files ---- */
 
+/* Whether the file's pages are of the ordinary size. A mapping of huge ones covers whole huge pages
+ * however few bytes were asked for, and so more than the room that was reserved for it. */
+static bool file_has_plain_pages(int file) {
+    struct statfs status;
+    if (fstatfs(file, &status) != 0) return false;
+    if (status.f_type != HUGETLBFS_MAGIC) return true;
+    errno = EINVAL;
+    return false;
+}
+
 /* Whether nobody can cut the file off any more; false and errno. */
 static bool file_keeps_length(int file) {
     /* Files that cannot be sealed, those with a path, fail here. */
@@ -72,6 +84,7 @@ static int file_open(const atoll__map_options_t *options, size_t bytes) {
         errno = EINVAL;
         result = -1;
     }
+    if (result == 0 && !file_has_plain_pages(file)) result = -1;
     /* A peer's file that is too short, now or later, would be a SIGBUS: the length is looked at once
      * it is known to stay. */
     if (result == 0 && options->backing == ATOLL__BACKING_DESCRIPTOR) {

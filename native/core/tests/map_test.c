@@ -174,6 +174,16 @@ TEST(map_sealed, "mapping: a peer's descriptor is mapped only if nobody can cut 
     CHECK(fcntl(loose, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
     CHECK(atoll__prim_map(&options, &map) == -1 && errno == EINVAL);
     (void)close(loose);
+    /* Whole huge pages of it would be mapped, over what lies behind the mapping. */
+    int huge = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
+    if (huge >= 0) { /* else: a kernel without them */
+        CHECK(ftruncate(huge, 2 << 20) == 0 && fcntl(huge, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+        options.descriptor = huge;
+        options.huge = true;
+        CHECK(atoll__prim_map(&options, &map) == -1 && errno == EINVAL);
+        options.huge = false;
+        (void)close(huge);
+    }
     /* A file with a path cannot be sealed at all. */
     char path[512];
     (void)snprintf(path, sizeof path, "%s/map_test.loose", test_folder());
