@@ -150,11 +150,16 @@ static void free_if_idle(group_t *group, uint32_t number) {
 
 atoll_status_t atoll__group_remove(uint32_t number) {
     group_t *group = group_at(number);
-    if (group == NULL || !is_life(atomic_load(&group->word), number)) return ATOLL_NOT_FOUND;
+    if (group == NULL) return ATOLL_NOT_FOUND;
+    /* Under the lock of atoll__group_add: the mark is for this life and not for the next. */
+    (void)pthread_mutex_lock(&table_lock);
+    bool alive = is_life(atomic_load(&group->word), number);
     /* SYNC POINT: group-removed. Stored before the look at the counts; paired with group-idle,
      * group-free. */
-    if (atomic_exchange_explicit(&group->removed, 1, memory_order_seq_cst) != 0)
-        return ATOLL_NOT_FOUND;
+    if (alive)
+        alive = atomic_exchange_explicit(&group->removed, 1, memory_order_seq_cst) == 0;
+    (void)pthread_mutex_unlock(&table_lock);
+    if (!alive) return ATOLL_NOT_FOUND;
     free_if_idle(group, number);
     return ATOLL_OK;
 }
@@ -267,8 +272,10 @@ static atoll__call_t *take_waiting(group_t *group) {
 /* One thread at a time; whoever comes meanwhile, even from inside call_start, only says that there is
  * more to do. No guest runs here, for a call that has waited is not allowed to run inline: but while
  * others submit and end calls there always is more to do, and the thread may be an event loop's, on
- * its way out of a call of its own. So it starts some and leaves the rest to the next one who comes,
- * or to the warden, for there may be no next one: all that ran may have ended while it was here. */
+ * its way out of a call of its own. So it starts some and leaves the rest to whoever ends a call
+ * next, or to the warden, for there may be no next one: all that ran may have ended while it was
+ * here. The warden is woken for it: until it comes places are free, and newcomers wait in the queue
+ * or are refused. */
 static void pump(group_t *group, uint32_t number) {
     /* SYNC POINT: group-pump; paired with itself. What a comer changed is seen by who pumps for it:
      * it subtracts what it has seen, and looks again where that is not all. */
@@ -284,9 +291,11 @@ static void pump(group_t *group, uint32_t number) {
             started++;
         }
         if (started == ATOLL__STARTS_MAX) {
-            /* SYNC POINT: group-pump, given up for all who came: the mail is for them as well. */
-            atomic_store_explicit(&group->pumping, 0, memory_order_seq_cst);
+            /* SYNC POINT: group-pump, given up for all who came: the mail is for them as well. An
+             * exchange, to have seen what they changed: whoever reads the mail sees it then. */
+            (void)atomic_exchange_explicit(&group->pumping, 0, memory_order_seq_cst);
             atoll__mailbox_post(ATOLL__MAIL_PUMP, number);
+            atoll__warden_poke();
             return;
         }
         /* SYNC POINT: group-pump, its end. */

@@ -217,7 +217,8 @@ void atoll__warden_stop(void);
 void atoll__warden_read(void);
 /* There is something new to watch. */
 void atoll__warden_poke(void);
-/* A call was queued or starved: the warden must look again without being poked each time. */
+/* A call waits, a mail was posted, something was retired: the warden must look again without being
+ * poked each time. */
 void atoll__warden_tick(void);
 
 atoll_status_t atoll__library_open(

@@ -2,8 +2,8 @@
  *
  * Owns: when dead clients are noticed and taken apart, when waiting calls expire, when its mail is
  * read, when what was retired is released though nothing more is. Must not know how any of these is
- * done. It sleeps without a limit while there
- * is nothing of the kind, and ticks while there is. */
+ * done. Calls whose start is left to it begin on its thread (`call_start` of their engine). It sleeps
+ * without a limit while there is nothing of the kind, and ticks while there is. */
 #include <errno.h>
 #include <string.h>
 
