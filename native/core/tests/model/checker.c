@@ -82,8 +82,13 @@ _Noreturn void model_fail(const char *text) {
     longjmp(run.back, FAILED);
 }
 
+_Noreturn void model_full(const char *text) {
+    (void)snprintf(run.reason, sizeof run.reason, "%s", text);
+    longjmp(run.back, TOO_MANY);
+}
+
 static choice_t *choice_next(void) {
-    if (run.at == CHOICES_MAX) model_fail("the model has too many choices");
+    if (run.at == CHOICES_MAX) model_full("the model has too many choices");
     return &run.choices[run.at++];
 }
 
@@ -207,6 +212,8 @@ static outcome_t execute(void) {
         return FINE;
     case REDUNDANT:
         return REDUNDANT;
+    case TOO_MANY:
+        return TOO_MANY;
     default:
         return FAILED;
     }
@@ -244,7 +251,8 @@ static outcome_t explore(const model_t *model, const char *weakened) {
         makecontext(&run.fibres[i].start, fibre_main, 0);
     }
     do {
-        if (execute() == FAILED) return FAILED;
+        outcome_t outcome = execute();
+        if (outcome == FAILED || outcome == TOO_MANY) return outcome;
         if (run.executions == EXECUTIONS_MAX) {
             (void)snprintf(run.reason, sizeof run.reason, "too many executions");
             return TOO_MANY;
@@ -297,10 +305,12 @@ int main(int count, char **arguments) {
         bool fine = run_plain(model);
         *(fine ? &passed : &failed) += 1;
         for (const char *const *end = model->bites; *end != NULL; end++) {
-            bool caught = explore(model, *end) == FAILED;
+            outcome_t outcome = explore(model, *end);
+            bool caught = outcome == FAILED;
             printf(
                 "%s %s: without \"%s\" it breaks: %s (execution %llu)\n",
-                caught ? "ok" : "not ok", model->name, *end, caught ? run.reason : "it does not",
+                caught ? "ok" : "not ok", model->name, *end,
+                outcome == FINE ? "it does not" : run.reason,
                 (unsigned long long)run.executions);
             *(caught ? &passed : &failed) += 1;
             if (caught) bites_note(*end);

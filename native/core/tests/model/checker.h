@@ -16,7 +16,8 @@
  * races of plain accesses. What is not: a load cannot return what is stored later in time (load
  * buffering), stores to one place cannot be ordered other than in time, a fence makes stores be seen
  * and hands nothing over (a race between plain accesses that only fences keep apart is reported), a
- * weak exchange does not fail for nothing. Where a structure depends on the first, it says so by
+ * weak exchange does not fail for nothing, and a thread reads the same stale value of a place at most
+ * twice. Where a structure depends on the first, it says so by
  * ATOLL__MODEL_USE. */
 #ifndef ATOLL_MODEL_CHECKER_H
 #define ATOLL_MODEL_CHECKER_H
@@ -58,6 +59,8 @@ void model_register(model_t *model);
 
 /* This execution shows that the structure is wrong. */
 _Noreturn void model_fail(const char *text);
+/* This execution does not fit into the checker: it shows nothing, the model has to be smaller. */
+_Noreturn void model_full(const char *text);
 #define MODEL_CHECK(condition)                                            \
     do {                                                                  \
         if (!(condition)) model_fail(#condition);                         \

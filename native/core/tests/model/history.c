@@ -20,7 +20,7 @@ void history_clear(void) {
 }
 
 void history_add(event_kind_t kind, uint64_t value, const model_moment_t *begin) {
-    if (count == OPERATIONS_MAX) model_fail("the history is too long");
+    if (count == OPERATIONS_MAX) model_full("the history is too long");
     operations[count++] = (operation_t){kind, value, *begin, model_now()};
 }
 

@@ -79,7 +79,7 @@ static place_t *place_of(uintptr_t address) {
         if (places[table[hash] - 1].address == address) return &places[table[hash] - 1];
         hash = (hash + 1) % (4 * PLACES_MAX);
     }
-    if (places_count == PLACES_MAX) model_fail("the model has too many places");
+    if (places_count == PLACES_MAX) model_full("the model has too many places");
     place_t *place = &places[places_count++];
     table[hash] = (uint16_t)places_count;
     place->address = address;
@@ -216,7 +216,7 @@ static place_t *begin(const volatile void *at, uint32_t bytes, bool writes) {
 }
 
 static void note(place_t *place, uint32_t store, int order, bool writes) {
-    if (place->seen_count == ACCESSES_MAX) model_fail("the model has too many accesses");
+    if (place->seen_count == ACCESSES_MAX) model_full("the model has too many accesses");
     uint32_t thread = checker_thread();
     place->seen[place->seen_count++] = (seen_t){
         .thread = thread,
@@ -264,7 +264,7 @@ uint64_t memory_load(const volatile void *at, uint32_t bytes, int order) {
 
 static void put(
     place_t *place, volatile void *at, uint32_t bytes, uint64_t value, int order, bool modifies) {
-    if (place->stores_count == STORES_MAX) model_fail("the model has too many stores");
+    if (place->stores_count == STORES_MAX) model_full("the model has too many stores");
     store_t *store = &place->stores[place->stores_count];
     memset(store, 0, sizeof *store);
     store->value = bytes == 8 ? value : value & ((1ull << 8 * bytes) - 1);
