@@ -1,6 +1,6 @@
 /* What may stand between a frame's header and its payload.
  *
- * Owns: reading extensions, one pass, each value once. Must not know what the values are used for.
+ * Owns: reading extensions in one pass; a value is checked on the reading that is used. Must not know what the values are used for.
  * Types, critical bit and growth: docs/reference/wire.md. */
 #include <string.h>
 

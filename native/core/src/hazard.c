@@ -179,9 +179,8 @@ void atoll__hazard_scan(void) {
 void atoll__hazard_retire(atoll__retired_t *object, atoll__release_t release) {
     object->release = release;
     object->next = NULL;
-    /* SYNC POINT: retired-counted. Before the warden is asked to look (tick-wanted); paired with
-     * tick-look. */
-    atomic_fetch_add_explicit(&waiting, 1, memory_order_seq_cst);
+    /* Only this thread's own scans release it, or whoever finds it orphaned: nobody is asked to look. */
+    atomic_fetch_add_explicit(&waiting, 1, memory_order_relaxed);
     atoll__thread_t *thread = atoll__thread();
     if (thread == NULL) {
         orphan(object);
@@ -196,8 +195,7 @@ void atoll__hazard_retire(atoll__retired_t *object, atoll__release_t release) {
 }
 
 uint32_t atoll__hazard_waiting(void) {
-    /* SYNC POINT: tick-look; paired with retired-counted. */
-    return atomic_load_explicit(&waiting, memory_order_seq_cst);
+    return atomic_load_explicit(&waiting, memory_order_relaxed);
 }
 
 void atoll__hazard_leave(atoll__thread_t *thread) {

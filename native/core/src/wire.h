@@ -14,8 +14,9 @@
 /* Who wrote a frame: what is checked, and whether it is read where it lies, follows from it. */
 typedef enum atoll__peer {
     /* This process. The slot has gone to the library, and whoever submitted it must not write it
-     * until the reply: nothing keeps a thread that still has its address from doing so. What the core
-     * reads, header and extensions, is read once, and stays whole all the same. The payload does not:
+     * until the reply: nothing keeps a thread that still has its address from doing so. The core
+     * stays whole all the same: it uses only what it checked on the reading that it uses, and checks
+     * a payload's parts again when it takes them. The payload does not:
      * the engine validates text and archives and then reads them where they lie, and a byte that
      * changes in between is undefined to it. In place, level structure. */
     ATOLL__PEER_SELF = 0,
