@@ -91,9 +91,12 @@ class Exchange implements CallEvents {
   };
 
   readonly chunk = (bytes: Uint8Array): void => {
-    if (this.#body === null) return;
-    this.#body.enqueue(bytes);
-    if ((this.#body.desiredSize ?? 0) > 0) this.#call.credit();
+    const body = this.#body;
+    if (body === null) return;
+    body.enqueue(bytes);
+    // A server whose client has left cancels from inside `enqueue`: then nobody waits for more.
+    if (this.#body !== body) return;
+    if ((body.desiredSize ?? 0) > 0) this.#call.credit();
     else this.#owed += 1;
   };
 
