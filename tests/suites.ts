@@ -51,6 +51,7 @@ export function allSuites(cargoTarget: string): readonly Suite[] {
   return [
     check("generated: abi", () => [...runScript("deno", "native/abi/generate.ts"), "--check"]),
     check("generated: config", () => [...runScript("deno", "src/config/generate.ts"), "--check"]),
+    check("generated: records", () => [...runScript("deno", "bench/records.ts"), "--check"]),
     check("format: TypeScript", deno("fmt", "--check", "--quiet")),
     check("lint: TypeScript", deno("lint", "--quiet")),
     check("types: TypeScript", deno("check", "--quiet", "src", "ffi", "native", "tests", "bench")),
