@@ -10,7 +10,7 @@ import { test } from "./harness.ts";
 
 const FOLDER = fileURLToPath(new URL("../native/core/src/", import.meta.url));
 
-/** How far below the end of its comment an operation's order may stand. */
+/** How far below the end of its comment the statement's first order may stand. */
 const LINES = 6;
 
 /** A place that is named: a name may have several. */
@@ -20,6 +20,8 @@ interface Point {
   readonly file: string;
   /** Line on which the comment ends. */
   readonly end: number;
+  /** Offset at which it ends. */
+  readonly offset: number;
   /** Names that the comment pairs it with; none: its other end bears the same name. */
   readonly pairs: readonly string[];
 }
@@ -29,6 +31,9 @@ interface Order {
   readonly at: string;
   readonly file: string;
   readonly line: number;
+  readonly offset: number;
+  /** Offset at which its statement, or the head of its loop or condition, ends. */
+  readonly statement: number;
   readonly order: string;
   /** Name that ATOLL__SYNC or ATOLL__FENCE gives it. */
   readonly named?: string;
@@ -48,15 +53,17 @@ function lineOf(text: string, index: number): number {
   return text.slice(0, index).split("\n").length;
 }
 
+type Place = Pick<Point, "end" | "offset">;
+
 /** The points of one comment: a comment may name more than one. */
-function pointsOf(file: string, comment: string, end: number, source: Source) {
+function pointsOf(file: string, comment: string, place: Place, source: Source) {
   const prose = comment.replace(/\n\s*\*\s?/g, " ").replace(/\s*\*\/$/, "").trim();
   const found = [...prose.matchAll(POINT)];
   for (const [index, match] of found.entries()) {
     const part = prose.slice(match.index, found[index + 1]?.index);
     const name = match[1] ?? "";
     const pairs = PAIRS.exec(part)?.[1]?.split(/, and |, | and /) ?? [];
-    const at = `${file}:${end}`;
+    const at = `${file}:${place.end}`;
     if (pairs.length === 0 && /paired with/i.test(part)) {
       source.objections.push(`${at}: "${name}" is not paired with a name`);
     }
@@ -64,19 +71,20 @@ function pointsOf(file: string, comment: string, end: number, source: Source) {
       name,
       at,
       file,
-      end,
+      ...place,
       pairs: pairs.map((pair) => pair === "itself" ? name : pair),
     });
   }
 }
 
 const ORDER =
-  /ATOLL__SYNC\((\w+), (\w+)\)|ATOLL__FENCE\((\w+)\)|memory_order_(acquire|release|acq_rel|seq_cst)/g;
+  /ATOLL__SYNC\(\s*(\w+),\s*(\w+)\s*\)|ATOLL__FENCE\(\s*(\w+)\s*\)|memory_order_(acquire|release|acq_rel|seq_cst)/g;
 
 function read(file: string, text: string): Source {
   const source: Source = { points: [], orders: [], objections: [] };
   for (const comment of text.matchAll(/\/\*[\s\S]*?\*\//g)) {
-    pointsOf(file, comment[0], lineOf(text, comment.index + comment[0].length), source);
+    const offset = comment.index + comment[0].length;
+    pointsOf(file, comment[0], { end: lineOf(text, offset), offset }, source);
   }
   const code = text.replace(/\/\*[\s\S]*?\*\//g, (comment) => comment.replace(/[^\n]/g, " "));
   for (const match of code.matchAll(ORDER)) {
@@ -84,19 +92,28 @@ function read(file: string, text: string): Source {
     const order = match[4] ?? match[2] ?? "seq_cst";
     // What ATOLL__SYNC and ATOLL__FENCE are made of.
     if (/^\s*#define/.test(code.split("\n")[line - 1] ?? "")) continue;
+    // For the compiler alone.
+    if (code.slice(0, match.index).endsWith("atomic_signal_fence(")) continue;
     const named = (match[1] ?? match[3])?.replaceAll("_", "-");
-    source.orders.push({ at: `${file}:${line}`, file, line, order, ...(named && { named }) });
+    const { index: offset } = match;
+    const statement = offset + code.slice(offset).search(/[;{]/);
+    const place = { at: `${file}:${line}`, file, line, offset, statement };
+    source.orders.push({ ...place, order, ...(named && { named }) });
   }
   return source;
 }
 
-/** The points right above an order. */
-function pointsAbove(order: Order, points: readonly Point[]): readonly Point[] {
-  const above = points.filter((point) =>
-    point.file === order.file && point.end <= order.line && order.line - point.end <= LINES
-  );
-  const nearest = Math.max(...above.map((point) => point.end));
-  return above.filter((point) => point.end === nearest);
+/** The points that speak of an order: it is in the first statement with one below their comment. */
+function pointsAbove(
+  order: Order,
+  points: readonly Point[],
+  orders: readonly Order[],
+): readonly Point[] {
+  return points.filter((point) => {
+    if (point.file !== order.file || point.offset > order.offset) return false;
+    const first = orders.find((one) => one.file === point.file && one.offset > point.offset);
+    return first?.statement === order.statement && first.line - point.end <= LINES;
+  });
 }
 
 /** Both ends of a name are there, and know of each other. */
@@ -135,7 +152,7 @@ function sides(points: readonly Point[], orders: readonly Order[]): string[] {
   const releases = new Set<string>();
   const acquires = new Set<string>();
   for (const order of orders) {
-    for (const point of pointsAbove(order, points)) {
+    for (const point of pointsAbove(order, points, orders)) {
       if (order.order !== "acquire") releases.add(rootOf(point.name));
       if (order.order !== "release") acquires.add(rootOf(point.name));
     }
@@ -151,7 +168,7 @@ function objections(sources: readonly Source[]): string[] {
   const points = sources.flatMap((source) => source.points);
   const orders = sources.flatMap((source) => source.orders);
   const nameless = orders.flatMap((order) => {
-    const above = pointsAbove(order, points);
+    const above = pointsAbove(order, points, orders);
     if (above.length === 0) return [`${order.at}: ${order.order} without a SYNC POINT above it`];
     const named = order.named;
     if (named === undefined) return [];
@@ -216,6 +233,12 @@ test("what is not named, paired with nothing, or has one end only would be found
     "box.c:9: release without a SYNC POINT above it",
     'box.c:11: "box-read" is paired with "box-filled": no such point',
     '"box-read" and its pairs: nobody releases',
+  ]);
+  deepEqual(found("/* SYNC POINT: box-count; paired with itself. */", "/* Counted. */"), [
+    "box.c:8: acq_rel without a SYNC POINT above it",
+  ]);
+  deepEqual(found("ATOLL__SYNC(lid, acquire)", "ATOLL__SYNC(\n  hat,\n  acquire)"), [
+    'box.c:12: the code says "hat", the comment does not',
   ]);
   deepEqual(found("memory_order_acquire", "memory_order_release"), [
     '"box-filled" and its pairs: nobody acquires',

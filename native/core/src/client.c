@@ -93,6 +93,7 @@ atoll_status_t atoll__client_new(const char *folder, atoll_client_info_t *info) 
         if (status == ATOLL_OK) {
             /* SYNC POINT: client-open publishes the client; paired with client-enter, client-look. */
             atomic_store_explicit(&client->number, number, memory_order_seq_cst);
+            /* SYNC POINT: client-open, of the state. */
             atomic_store_explicit(&client->state, ATOLL__CLIENT_OPEN, memory_order_seq_cst);
         }
     } else {
@@ -112,6 +113,7 @@ atoll_status_t atoll__client_enter(uint32_t number, atoll__client_t **found) {
     /* SYNC POINT: client-enter. The exchange comes before the second look at number and state;
      * paired with client-open, client-leave and client-reclaim, which comes behind the client's death. */
     bool occupied = atomic_exchange_explicit(&client->busy, 1, memory_order_seq_cst) != 0;
+    /* SYNC POINT: client-enter, the second look. */
     if (atomic_load_explicit(&client->state, memory_order_seq_cst) != ATOLL__CLIENT_OPEN ||
         atomic_load_explicit(&client->number, memory_order_seq_cst) != number) {
         if (!occupied) atoll__client_leave(client);

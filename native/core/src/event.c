@@ -53,6 +53,7 @@ static void wake_if_armed(atoll__client_t *client) {
     /* SYNC POINT: wake-if-armed. The event was linked before; paired with arm-wake: either this
      * load sees the arming, or the reaper's second look sees the event. */
     if (atomic_load_explicit(&client->armed, ATOLL__SYNC(arm_wake, seq_cst)) == 0) return;
+    /* SYNC POINT: wake-if-armed, one of those who saw it wakes. Stronger than it need be. */
     if (atomic_exchange_explicit(&client->armed, 0, memory_order_seq_cst) == 0) return;
     atoll__client_wake(client);
 }
@@ -134,7 +135,8 @@ uint32_t atoll__event_reap(atoll__client_t *client) {
             atomic_store_explicit(&client->armed, 1, ATOLL__SYNC(arm_wake, seq_cst));
             node = atoll__queue_pop(&client->queue);
             if (node == NULL) break;
-            /* Not asleep after all. If a producer was faster, one wake is for nothing. */
+            /* SYNC POINT: arm-wake, taken back: not asleep after all. If a producer was faster, one
+             * wake is for nothing. Stronger than it need be. */
             atomic_store_explicit(&client->armed, 0, memory_order_seq_cst);
         }
         atoll_event_t event = take_event(client, node);
