@@ -4,7 +4,7 @@
  * Owns: finding a function's target by its name, the three forms of a call, reading its reply. Must
  * not know how components are loaded nor how long instances live.
  */
-import { needsPacking, pack } from "../src/wire/packed.ts";
+import { needsPacking, pack, PackError } from "../src/wire/packed.ts";
 import { STATUS } from "./abi.gen.ts";
 import type { NativeClient, SubmitOptions } from "./client.ts";
 import { errorFromReply, NativeError } from "./errors.ts";
@@ -106,8 +106,8 @@ export abstract class Callable {
   /**
    * Calls an exported function by its WIT name, or `INTERFACE#NAME` where two have the same, with
    * its named parameters. The value is the mapping of WIT to JSON that the README describes. A
-   * `list<u8>` may be given as a Uint8Array, a 64-bit integer as a bigint; such arguments cross as
-   * MessagePack.
+   * `list<u8>` may be given as a Uint8Array, a 64-bit integer as a bigint, a float as NaN or an
+   * infinity; such arguments cross as MessagePack.
    * @throws GuestError the function returned an error; NativeError invalid_argument, limit, trap,
    * deadline, cancelled, overloaded, closed, not_found
    */
@@ -120,7 +120,7 @@ export abstract class Callable {
     const submit = this.#options(options);
     return value(
       await (needsPacking(args)
-        ? this.#client.callPacked(target, pack(args), submit)
+        ? this.#client.callPacked(target, packed(args), submit)
         : this.#client.callJson(target, JSON.stringify(args), submit)),
     );
   }
@@ -167,6 +167,18 @@ export function submitOptions(options: ComponentCallOptions, owner: number): Sub
   }
   const budgetUs = budgetMs && Math.min(Math.max(1, Math.round(budgetMs * 1000)), 0xffff_ffff);
   return { owner, signal, detached, budgetUs };
+}
+
+/** @throws NativeError invalid_argument, with the path of what cannot be sent */
+function packed(args: Readonly<Record<string, unknown>>): Uint8Array {
+  try {
+    return pack(args);
+  } catch (error) {
+    if (!(error instanceof PackError)) throw error;
+    const { path, message } = error;
+    const text = `${path}: ${message}`;
+    throw new NativeError(STATUS.INVALID_ARGUMENT, text, { path }, { cause: error });
+  }
 }
 
 function checked(reply: Reply): Reply {

@@ -48,6 +48,14 @@ test("bytes and big integers among the arguments cross as they are", async () =>
     );
     const instance = await echo.instantiate();
     assert.equal(await instance.call("of-s64", { value: -(2n ** 63n) }), "-9223372036854775808");
+    for (const [given, told] of [[NaN, "NaN"], [-Infinity, "-Infinity"], [0.5, 0.5]]) {
+      assert.equal(await echo.call("of-f64", { value: given }), told);
+    }
+    await assert.rejects(echo.call("of-u64", { value: 2n ** 64n }), {
+      code: "invalid_argument",
+      data: { path: "arguments.value" },
+      message: /^arguments\.value: Cannot send 18446744073709551616: an integer has 64 bits/,
+    });
     await assert.rejects(echo.call("of-string", { value: bytes }), (error: unknown) => {
       assert.ok(error instanceof NativeError);
       assert.equal(error.data.path, "arguments.value");
