@@ -10,18 +10,13 @@ import { test } from "./harness.ts";
 
 const FOLDER = fileURLToPath(new URL("../native/core/src/", import.meta.url));
 
-/** How far below the end of its comment the statement's first order may stand. */
+/** How far below the end of its comment the first order may stand. */
 const LINES = 6;
 
 /** A place that is named: a name may have several. */
 interface Point {
   readonly name: string;
   readonly at: string;
-  readonly file: string;
-  /** Line on which the comment ends. */
-  readonly end: number;
-  /** Offset at which it ends. */
-  readonly offset: number;
   /** Names that the comment pairs it with; none: its other end bears the same name. */
   readonly pairs: readonly string[];
 }
@@ -29,14 +24,11 @@ interface Point {
 /** An order in the code. */
 interface Order {
   readonly at: string;
-  readonly file: string;
-  readonly line: number;
-  readonly offset: number;
-  /** Offset at which its statement, or the head of its loop or condition, ends. */
-  readonly statement: number;
   readonly order: string;
   /** Name that ATOLL__SYNC or ATOLL__FENCE gives it. */
   readonly named?: string;
+  /** The points of the comments that stand for it. */
+  readonly points: readonly Point[];
 }
 
 interface Source {
@@ -53,67 +45,84 @@ function lineOf(text: string, index: number): number {
   return text.slice(0, index).split("\n").length;
 }
 
-type Place = Pick<Point, "end" | "offset">;
-
-/** The points of one comment: a comment may name more than one. */
-function pointsOf(file: string, comment: string, place: Place, source: Source) {
+/** The points of one comment, which ends at a place: a comment may name more than one. */
+function pointsOf(at: string, comment: string, objections: string[]): Point[] {
   const prose = comment.replace(/\n\s*\*\s?/g, " ").replace(/\s*\*\/$/, "").trim();
   const found = [...prose.matchAll(POINT)];
-  for (const [index, match] of found.entries()) {
+  return found.map((match, index) => {
     const part = prose.slice(match.index, found[index + 1]?.index);
     const name = match[1] ?? "";
     const pairs = PAIRS.exec(part)?.[1]?.split(/, and |, | and /) ?? [];
-    const at = `${file}:${place.end}`;
     if (pairs.length === 0 && /paired with/i.test(part)) {
-      source.objections.push(`${at}: "${name}" is not paired with a name`);
+      objections.push(`${at}: "${name}" is not paired with a name`);
     }
-    source.points.push({
-      name,
-      at,
-      file,
-      ...place,
-      pairs: pairs.map((pair) => pair === "itself" ? name : pair),
-    });
-  }
+    return { name, at, pairs: pairs.map((pair) => pair === "itself" ? name : pair) };
+  });
 }
 
-const ORDER =
-  /ATOLL__SYNC\(\s*(\w+),\s*(\w+)\s*\)|ATOLL__FENCE\(\s*(\w+)\s*\)|memory_order_(acquire|release|acq_rel|seq_cst)/g;
+/** Comments and literals: their parentheses and semicolons are not the code's. */
+const PROSE = /\/\*[\s\S]*?\*\/|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)+'/g;
+
+function blank(part: string): string {
+  return part.replace(/[^\n]/g, " ");
+}
+
+const ORDER = new RegExp(
+  [
+    String.raw`ATOLL__SYNC\(\s*(\w+)\s*,\s*(\w+)\s*\)`,
+    String.raw`ATOLL__FENCE\(\s*(\w+)\s*\)`,
+    String.raw`\bmemory_order_(relaxed|acquire|release|acq_rel|seq_cst)\b`,
+  ].join("|"),
+  "g",
+);
+
+/**
+ * Where the statement starts that a place in the code is in: behind the last `;` or brace that is
+ * not inside parentheses. The head of an `if` or of a loop is a statement of its own, with what
+ * follows it when that is no block.
+ */
+function statementOf(code: string, index: number): number {
+  let depth = 0;
+  let start = 0;
+  for (let at = 0; at < index; at++) {
+    const character = code[at] ?? "";
+    if (character === "(") depth++;
+    else if (character === ")") depth--;
+    else if (depth === 0 && ";{}".includes(character)) start = at + 1;
+  }
+  return start;
+}
 
 function read(file: string, text: string): Source {
   const source: Source = { points: [], orders: [], objections: [] };
-  for (const comment of text.matchAll(/\/\*[\s\S]*?\*\//g)) {
-    const offset = comment.index + comment[0].length;
-    pointsOf(file, comment[0], { end: lineOf(text, offset), offset }, source);
+  // Of the preprocessor's lines, some say what ATOLL__SYNC and ATOLL__FENCE are made of.
+  const code = text.replace(PROSE, blank).replace(/^[ \t]*#.*$/gm, blank);
+  const orders = [...code.matchAll(ORDER)].map((match) => ({
+    match,
+    line: lineOf(code, match.index),
+    statement: statementOf(code, match.index),
+    points: new Array<Point>(),
+  }));
+  for (const comment of text.matchAll(PROSE)) {
+    if (!comment[0].startsWith("/*")) continue;
+    const end = comment.index + comment[0].length;
+    const line = lineOf(text, end);
+    const points = pointsOf(`${file}:${line}`, comment[0], source.objections);
+    source.points.push(...points);
+    const below = orders.filter((order) => order.match.index >= end);
+    const first = below[0];
+    if (first === undefined || first.line - line > LINES) continue;
+    for (const order of below) {
+      if (order.statement === first.statement) order.points.push(...points);
+    }
   }
-  const code = text.replace(/\/\*[\s\S]*?\*\//g, (comment) => comment.replace(/[^\n]/g, " "));
-  for (const match of code.matchAll(ORDER)) {
-    const line = lineOf(code, match.index);
+  for (const { match, line, points } of orders) {
     const order = match[4] ?? match[2] ?? "seq_cst";
-    // What ATOLL__SYNC and ATOLL__FENCE are made of.
-    if (/^\s*#define/.test(code.split("\n")[line - 1] ?? "")) continue;
-    // For the compiler alone.
-    if (code.slice(0, match.index).endsWith("atomic_signal_fence(")) continue;
     const named = (match[1] ?? match[3])?.replaceAll("_", "-");
-    const { index: offset } = match;
-    const statement = offset + code.slice(offset).search(/[;{]/);
-    const place = { at: `${file}:${line}`, file, line, offset, statement };
-    source.orders.push({ ...place, order, ...(named && { named }) });
+    if (order === "relaxed") continue;
+    source.orders.push({ at: `${file}:${line}`, order, points, ...(named && { named }) });
   }
   return source;
-}
-
-/** The points that speak of an order: it is in the first statement with one below their comment. */
-function pointsAbove(
-  order: Order,
-  points: readonly Point[],
-  orders: readonly Order[],
-): readonly Point[] {
-  return points.filter((point) => {
-    if (point.file !== order.file || point.offset > order.offset) return false;
-    const first = orders.find((one) => one.file === point.file && one.offset > point.offset);
-    return first?.statement === order.statement && first.line - point.end <= LINES;
-  });
 }
 
 /** Both ends of a name are there, and know of each other. */
@@ -152,7 +161,7 @@ function sides(points: readonly Point[], orders: readonly Order[]): string[] {
   const releases = new Set<string>();
   const acquires = new Set<string>();
   for (const order of orders) {
-    for (const point of pointsAbove(order, points, orders)) {
+    for (const point of order.points) {
       if (order.order !== "acquire") releases.add(rootOf(point.name));
       if (order.order !== "release") acquires.add(rootOf(point.name));
     }
@@ -168,11 +177,10 @@ function objections(sources: readonly Source[]): string[] {
   const points = sources.flatMap((source) => source.points);
   const orders = sources.flatMap((source) => source.orders);
   const nameless = orders.flatMap((order) => {
-    const above = pointsAbove(order, points, orders);
-    if (above.length === 0) return [`${order.at}: ${order.order} without a SYNC POINT above it`];
+    if (order.points.length === 0) return [`${order.at}: ${order.order} without a SYNC POINT`];
     const named = order.named;
     if (named === undefined) return [];
-    const known = above.some((point) => point.name === named || point.pairs.includes(named));
+    const known = order.points.some((point) => point.name === named || point.pairs.includes(named));
     return known ? [] : [`${order.at}: the code says "${named}", the comment does not`];
   });
   return [
@@ -230,17 +238,44 @@ test("what is not named, paired with nothing, or has one end only would be found
     '"hat" and its pairs: nobody releases',
   ]);
   deepEqual(found("/* SYNC POINT: box-filled", "\n\n\n\n\n\n/* Filled"), [
-    "box.c:9: release without a SYNC POINT above it",
+    "box.c:9: release without a SYNC POINT",
     'box.c:11: "box-read" is paired with "box-filled": no such point',
     '"box-read" and its pairs: nobody releases',
-  ]);
-  deepEqual(found("/* SYNC POINT: box-count; paired with itself. */", "/* Counted. */"), [
-    "box.c:8: acq_rel without a SYNC POINT above it",
-  ]);
-  deepEqual(found("ATOLL__SYNC(lid, acquire)", "ATOLL__SYNC(\n  hat,\n  acquire)"), [
-    'box.c:12: the code says "hat", the comment does not',
   ]);
   deepEqual(found("memory_order_acquire", "memory_order_release"), [
     '"box-filled" and its pairs: nobody acquires',
   ]);
+  deepEqual(found("ATOLL__SYNC(lid, acquire)", "ATOLL__SYNC(\n    hat,\n    acquire)"), [
+    'box.c:12: the code says "hat", the comment does not',
+  ]);
+});
+
+test("a comment stands for the first statement with an order below it, and for no other", () => {
+  const orders = (text: string) =>
+    read("box.c", text).orders.map(({ order, points }) =>
+      [order, ...points.map((point) => point.name)].join(" ")
+    );
+  const count = "/* SYNC POINT: box-count; paired with itself. */\n";
+  ok(WHOLE.includes(count));
+  deepEqual(objections([read("box.c", WHOLE.replace(count, ""))]), [
+    "box.c:7: acq_rel without a SYNC POINT",
+  ]);
+  const release = "store(&x, memory_order_release);\n";
+  deepEqual(orders('/* SYNC POINT: a */\nsay("(");\n' + release + release), [
+    "release a",
+    "release",
+  ]);
+  const a = "/* SYNC POINT: a */\n";
+  deepEqual(orders(`${a}int old = 0;\n${release}${release}`), ["release a", "release"]);
+  deepEqual(orders(`${a}store(&x, memory_order_relaxed);\n${release}`), ["release"]);
+  deepEqual(orders(`${a}if (x) {\n${release}}\n${release}`), ["release a", "release"]);
+  deepEqual(orders(`${release}${a}${"\n".repeat(LINES)}${release}`), ["release", "release"]);
+  deepEqual(
+    orders(`do {\n${a}} while (!exchange(&x, memory_order_acq_rel, memory_order_acquire));`),
+    ["acq_rel a", "acquire a"],
+  );
+  deepEqual(
+    orders(`if (load(memory_order_acquire) &&\n${a}load(memory_order_seq_cst)) stop();`),
+    ["acquire", "seq_cst a"],
+  );
 });

@@ -129,7 +129,8 @@ atoll__call_t *atoll__call_acquire(uint32_t ticket) {
     uint64_t word = atomic_load_explicit(&call->word, memory_order_acquire);
     do {
         if (word >> 32 != generation_of(ticket) || (word & REFERENCES) == 0) return NULL;
-        /* SYNC POINT: call-acquire, where the reference is taken or the word was another. */
+        /* SYNC POINT: call-acquire, of the word that it adds to or tries next: others may have moved
+         * the call since the load. */
     } while (!atomic_compare_exchange_weak_explicit(
         &call->word, &word, word + 1, memory_order_acquire, memory_order_acquire));
     return call;

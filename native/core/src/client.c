@@ -91,9 +91,11 @@ atoll_status_t atoll__client_new(const char *folder, atoll_client_info_t *info) 
         client_reset(client, thread);
         status = client_fill(client, number, folder, info);
         if (status == ATOLL_OK) {
-            /* SYNC POINT: client-open publishes the client; paired with client-enter, client-look. */
+            /* SYNC POINT: client-open publishes what the client was filled with; paired with
+             * client-look. */
             atomic_store_explicit(&client->number, number, memory_order_seq_cst);
-            /* SYNC POINT: client-open, of the state. */
+            /* SYNC POINT: client-open, behind the number: who finds this life open has its number,
+             * and not the one before; paired with client-enter. */
             atomic_store_explicit(&client->state, ATOLL__CLIENT_OPEN, memory_order_seq_cst);
         }
     } else {
@@ -110,10 +112,11 @@ atoll_status_t atoll__client_enter(uint32_t number, atoll__client_t **found) {
     /* SYNC POINT: client-look; paired with client-open. */
     if (number == 0 || atomic_load_explicit(&client->number, memory_order_acquire) != number)
         return atoll__fail(ATOLL_NOT_FOUND, "Cannot use client: no such client, or a stale one");
-    /* SYNC POINT: client-enter. The exchange comes before the second look at number and state;
-     * paired with client-open, client-leave and client-reclaim, which comes behind the client's death. */
+    /* SYNC POINT: client-enter acquires what was done inside by who left last; before the second
+     * look. Paired with client-leave, client-reclaim. */
     bool occupied = atomic_exchange_explicit(&client->busy, 1, memory_order_seq_cst) != 0;
-    /* SYNC POINT: client-enter, the second look. */
+    /* SYNC POINT: client-enter, the second look: the number that was seen may be of a life that has
+     * ended since; paired with client-open. */
     if (atomic_load_explicit(&client->state, memory_order_seq_cst) != ATOLL__CLIENT_OPEN ||
         atomic_load_explicit(&client->number, memory_order_seq_cst) != number) {
         if (!occupied) atoll__client_leave(client);

@@ -53,7 +53,9 @@ static void wake_if_armed(atoll__client_t *client) {
     /* SYNC POINT: wake-if-armed. The event was linked before; paired with arm-wake: either this
      * load sees the arming, or the reaper's second look sees the event. */
     if (atomic_load_explicit(&client->armed, ATOLL__SYNC(arm_wake, seq_cst)) == 0) return;
-    /* SYNC POINT: wake-if-armed, one of those who saw it wakes. Stronger than it need be. */
+    /* SYNC POINT: wake-if-armed, one of all who saw the arming wakes. Sequentially consistent: by C11
+     * the load above may else return this 0 although it stands behind the next arming; paired with
+     * arm-wake. */
     if (atomic_exchange_explicit(&client->armed, 0, memory_order_seq_cst) == 0) return;
     atoll__client_wake(client);
 }
@@ -135,9 +137,10 @@ uint32_t atoll__event_reap(atoll__client_t *client) {
             atomic_store_explicit(&client->armed, 1, ATOLL__SYNC(arm_wake, seq_cst));
             node = atoll__queue_pop(&client->queue);
             if (node == NULL) break;
-            /* SYNC POINT: arm-wake, taken back: not asleep after all. If a producer was faster, one
-             * wake is for nothing. Stronger than it need be. */
-            atomic_store_explicit(&client->armed, 0, memory_order_seq_cst);
+            /* Not asleep after all. If a producer was faster, one wake is for nothing. Relaxed: it
+             * hands nothing over, and it happens before the next arming, so that no load behind that
+             * arming, in the order of all that are sequentially consistent, can return it. */
+            atomic_store_explicit(&client->armed, 0, memory_order_relaxed);
         }
         atoll_event_t event = take_event(client, node);
         if (event.slot != 0) {

@@ -25,11 +25,14 @@ void atoll__fence_open(void);
 /* Whether the reader's fence is the cheap one. */
 bool atoll__fence_asymmetric(void);
 
-/* SYNC POINT: fence-light, between a reader's announcement and its look; paired with fence-heavy. */
+/* Between a reader's announcement and its look. */
 static inline void atoll__fence_light(void) {
+    /* SYNC POINT: fence-light, for the compiler alone: the reclaimer's barrier is this thread's fence
+     * as well; paired with fence-heavy. */
     if (__builtin_expect(atomic_load_explicit(&atoll__fence_paid, memory_order_relaxed) == 0, 1))
         atomic_signal_fence(memory_order_seq_cst);
     else
+        /* SYNC POINT: fence-light, where readers pay. */
         ATOLL__FENCE(fence_light);
 }
 

@@ -98,7 +98,7 @@ static inline atoll__mpmc_answer_t atoll__mpmc_push(
          * that all agree on: else one thread could see the queue full before a pop and another
          * find it empty after it. */
         uint64_t head = atomic_load_explicit(&queue->head, ATOLL__SYNC(mpmc_place, seq_cst));
-        /* SYNC POINT: mpmc-place, the tail after the head. */
+        /* SYNC POINT: mpmc-place, behind the look at the head. */
         uint64_t tail = atomic_load_explicit(&queue->tail, ATOLL__SYNC(mpmc_place, seq_cst));
         if (tail == position)
             /* The tail stood still while the head was read: it was full then, or the pop of a lap
@@ -133,7 +133,7 @@ static inline atoll__mpmc_answer_t atoll__mpmc_pop(
         if (behind && atoll__mpmc_look(cell, turn)) continue;
         /* SYNC POINT: mpmc-place, as above. Empty when the tail was read, if the head stood still. */
         uint64_t tail = atomic_load_explicit(&queue->tail, ATOLL__SYNC(mpmc_place, seq_cst));
-        /* SYNC POINT: mpmc-place, the head after the tail. */
+        /* SYNC POINT: mpmc-place, behind the look at the tail. */
         uint64_t head = atomic_load_explicit(&queue->head, ATOLL__SYNC(mpmc_place, seq_cst));
         if (head == position) return tail == position ? ATOLL__MPMC_EMPTY : ATOLL__MPMC_BUSY;
         position = head;

@@ -330,13 +330,14 @@ bool atoll__slot_free(uint32_t client, uint32_t slot, atoll__hold_t from) {
     return true;
 }
 
+/* Given is read before taken: no slot is seen given and not taken. */
 void atoll__slab_stats(atoll_stats_t *stats) {
     (void)pthread_mutex_lock(&threads.lock);
     for (uint32_t class = 0; class < ATOLL__CLASSES; class++) {
-        /* SYNC POINT: slot-counted. Given is read before taken: no slot is seen given and not taken. */
+        /* SYNC POINT: slot-counted, the end that sums up: given by threads without magazines. */
         uint64_t given = atomic_load_explicit(&threads.given[class], memory_order_acquire);
+        /* SYNC POINT: slot-counted, given by each of the others. */
         for (atoll__slab_t *slab = threads.first; slab != NULL; slab = slab->next)
-            /* SYNC POINT: slot-counted, of a thread's cache. */
             given += atomic_load_explicit(&slab->caches[class].given, memory_order_acquire);
         uint64_t taken = atomic_load_explicit(&threads.taken[class], memory_order_relaxed);
         uint64_t exchanged = atomic_load_explicit(&threads.exchanged[class], memory_order_relaxed);

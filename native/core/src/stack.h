@@ -59,10 +59,10 @@ static inline uint32_t atoll__stack_pop(atoll__stack_t *stack, _Atomic uint32_t 
 /* Takes the whole chain: its first index, or ATOLL__STACK_EMPTY. The caller follows the links
  * (index plus one, 0 at the end). */
 static inline uint32_t atoll__stack_take_all(atoll__stack_t *stack) {
-    /* SYNC POINT: stack-push, the taker's end. */
     uint64_t old = atomic_load_explicit(&stack->head, memory_order_relaxed);
     do {
         if ((uint32_t)old == 0) return ATOLL__STACK_EMPTY;
+        /* SYNC POINT: stack-push, the taker's end. */
     } while (!atomic_compare_exchange_weak_explicit(
         &stack->head, &old, atoll__stack_word(old, 0), ATOLL__SYNC(stack_push, acquire),
         memory_order_relaxed));

@@ -33,10 +33,12 @@ bool atoll__wake_open(atoll__client_t *client, int descriptor) {
     wake_t *wake = malloc(sizeof *wake);
     if (wake == NULL) return false;
     wake->descriptor = descriptor;
-    /* SYNC POINT: wake-open. Before the look at wake_lost; paired with wake-lost, wake-seen,
-     * hazard-seen. */
+    /* SYNC POINT: wake-open publishes the socket. Before the look at wake_lost; paired with wake-lost,
+     * wake-seen, hazard-seen. */
     atomic_store_explicit(&client->wake, &wake->retired, memory_order_seq_cst);
-    /* SYNC POINT: wake-open, the look. What was pushed before had nobody to wake. */
+    /* What was pushed before had nobody to wake.
+     * SYNC POINT: wake-open, the look: either it finds the mark, or who left it finds the socket;
+     * paired with wake-lost. */
     if (atomic_exchange_explicit(&client->wake_lost, 0, memory_order_seq_cst) != 0)
         wake_write(wake);
     return true;
@@ -62,11 +64,11 @@ static const wake_t *wake_protect(atoll__hazard_t *hazard, atoll__client_t *clie
     if (wake != NULL) return (const wake_t *)wake;
     /* SYNC POINT: wake-lost. Stored before the second look; paired with wake-open. */
     atomic_store_explicit(&client->wake_lost, 1, memory_order_seq_cst);
-    /* SYNC POINT: wake-lost, before the second look. */
+    /* SYNC POINT: wake-lost, for the second look, whose loads are weaker than the store. */
     ATOLL__FENCE(wake_lost);
     wake = atoll__hazard_protect(hazard, &client->wake);
-    /* SYNC POINT: wake-lost, taken back. Attached in the meantime? Then one of both exchanges sees
-     * it. */
+    /* Attached in the meantime? Then one of both exchanges finds the mark, and its thread wakes.
+     * SYNC POINT: wake-lost, taken back; paired with wake-open. */
     if (wake == NULL ||
         atomic_exchange_explicit(&client->wake_lost, 0, memory_order_seq_cst) == 0)
         return NULL;
