@@ -149,7 +149,7 @@ export class CopiedMemory implements ClientMemory {
   fill(index: number, bytes: Uint8Array): void {
     const argument = bytesArgument(bytes);
     const status = this.symbols.atoll_copy_in(this.client, index, argument, bytes.length);
-    check(this.symbols, status, "Cannot copy a frame into the arena");
+    check(this.symbols, status, "Cannot copy into the arena");
   }
 
   loadSubmitted(): void {

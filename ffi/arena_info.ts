@@ -6,6 +6,9 @@
  */
 import { ARENA_INFO, MAPPING } from "./abi.gen.ts";
 
+/** Bytes of the largest ArrayBuffer that Bun makes; what is in a larger arena is copied. */
+export const BUN_BUFFER_BYTES = 2 ** 32;
+
 /** Wishes for the memory of frames; only the first open of a process reads them. */
 export interface ArenaWishes {
   /** Its size, 4 MiB to 64 GiB, rounded down to units of 64 KiB; 256 MiB when absent. */

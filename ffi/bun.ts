@@ -4,11 +4,9 @@
  * Owns: what is particular to Bun. Must not know anything else; loaded under Bun only.
  */
 import { dlopen, type Pointer, toArrayBuffer } from "bun:ffi";
+import { BUN_BUFFER_BYTES } from "./arena_info.ts";
 import type { NativeLibrary, NativeSymbols } from "./library.ts";
 import { BUN_SYMBOLS } from "./symbols.gen.ts";
-
-/** JavaScriptCore makes no larger ArrayBuffer. */
-const BUFFER_BYTES_MAX = 2 ** 32;
 
 /** Opens the library. */
 export function openWithBun(path: string): NativeLibrary {
@@ -21,7 +19,7 @@ export function openWithBun(path: string): NativeLibrary {
     path,
     symbols: { ...symbols } as unknown as NativeSymbols,
     map: (address, bytes) =>
-      bytes > BUFFER_BYTES_MAX ? null : mapMemory({ address, bytes, finaliser }),
+      bytes > BUN_BUFFER_BYTES ? null : mapMemory({ address, bytes, finaliser }),
   };
 }
 

@@ -320,7 +320,8 @@ export class NativeClient implements ChunkSender {
     if (payloadBytes > this.payloadBytesMax) {
       throw new NativeError(
         STATUS.INVALID_ARGUMENT,
-        `Cannot send ${payloadBytes} bytes: a message holds at most ${this.payloadBytesMax}`,
+        `Cannot send ${payloadBytes} bytes: a message holds at most ${this.payloadBytesMax}, ` +
+          "a quarter of native.arena.bytes and 32 MiB at most",
         { bytes: payloadBytes, bytesMax: this.payloadBytesMax },
       );
     }
@@ -429,7 +430,7 @@ export class NativeClient implements ChunkSender {
 }
 
 function noRoom(bytes: number): NativeError {
-  const message = `Cannot send ${bytes} bytes: the arena has no room left`;
+  const message = `Cannot send ${bytes} bytes: the arena (native.arena.bytes) has no room left`;
   return new NativeError(STATUS.NO_MEMORY, message);
 }
 

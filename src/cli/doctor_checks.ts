@@ -3,7 +3,7 @@
  *
  * Owns: each check, its verdict and what to do. Pure: facts in, findings out.
  */
-import type { ArenaInfo, ArenaTrait } from "../sandbox/native.ts";
+import { type ArenaInfo, type ArenaTrait, BUN_BUFFER_BYTES } from "../sandbox/native.ts";
 import type { Config } from "../config/schema.ts";
 import { compareVersions, MINIMUM_VERSIONS, runtimeObstacle } from "../core/runtime.ts";
 import type { HostFacts, ProcessLimits } from "./host_facts.ts";
@@ -65,9 +65,6 @@ function runtimeFinding({ runtime }: HostFacts): Finding {
 const PORTABLE =
   "plugins run on the portable engine: slower calls, two at once a plugin, CPU time counted as the " +
   "time that a guest holds its thread, one heap with the server (docs/engines.md)";
-
-/** Bytes that a buffer of Bun has at most. */
-const BUN_BUFFER_BYTES = 2 ** 32;
 
 /** Why memory is not shared, and what would change that. */
 function unshared(
@@ -187,6 +184,8 @@ function cpuFinding(facts: HostFacts): Finding {
 const GIB = 1024 ** 3;
 /** One pool slot reserves a 4 GiB memory; its guard pages come on top. */
 const SLOT_BYTES = 4 * GIB;
+/** What the arena takes of it: an owner of 8 bytes for each cell of 64 comes on top. */
+const ARENA_SHARE = 1.125;
 /** Listening sockets, libraries, the runtime's own; each connection is one more. */
 const FEWEST_FILES = 1_024;
 const FEWEST_THREADS = 64;
@@ -209,11 +208,21 @@ function limitFindings(facts: HostFacts, config: Config): Finding[] {
 
 function addressSpaceFinding(limits: ProcessLimits, config: Config): Finding {
   const check = "address-space";
-  const needed = config.native.instances * SLOT_BYTES;
+  const arena = config.native.arena.bytes * ARENA_SHARE;
+  const slots = config.native.instances * SLOT_BYTES;
   const detail = `${size(limits.addressSpaceBytes)} may be mapped, ` +
-    `${config.native.instances} instances reserve ${size(needed)}`;
-  if (limits.addressSpaceBytes >= needed) return { check, verdict: "ok", detail };
-  const fitting = Math.max(0, Math.floor(limits.addressSpaceBytes / SLOT_BYTES) - 2);
+    `${config.native.instances} instances reserve ${size(slots)}, the arena ${size(arena)}`;
+  if (limits.addressSpaceBytes >= slots + arena) return { check, verdict: "ok", detail };
+  if (limits.addressSpaceBytes < arena) {
+    return {
+      check,
+      verdict: "degraded",
+      detail,
+      consequence: `the native engine cannot open; raise \`ulimit -v\`, or lower ` +
+        `native.arena.bytes; ${PORTABLE}`,
+    };
+  }
+  const fitting = Math.max(0, Math.floor((limits.addressSpaceBytes - arena) / SLOT_BYTES) - 2);
   return {
     check,
     verdict: "degraded",
@@ -298,20 +307,21 @@ function kernelFinding(facts: HostFacts): Finding {
 function memoryFinding(facts: HostFacts, config: Config): Finding {
   const check = "memory";
   const { memoryBytes, concurrency } = config.limits;
-  const worst = memoryBytes * concurrency;
+  const arena = config.native.arena.bytes;
+  const worst = memoryBytes * concurrency + arena;
   if (facts.memoryBytes === null) {
     return { check, verdict: "ok", detail: "memory that is available cannot be read here" };
   }
   const detail =
     `${size(facts.memoryBytes)} available; ${concurrency} calls of one plugin may use ` +
-    `${size(memoryBytes)} each, ${size(worst)}`;
+    `${size(memoryBytes)} each, and the arena ${size(arena)}: ${size(worst)}`;
   if (facts.memoryBytes >= worst) return { check, verdict: "ok", detail };
   return {
     check,
     verdict: "degraded",
     detail,
     consequence: "plugins that use all they may can exhaust this machine; " +
-      "lower limits.memoryBytes or limits.concurrency",
+      "lower limits.memoryBytes, limits.concurrency or native.arena.bytes",
   };
 }
 

@@ -63,7 +63,12 @@ const LIMITED: [facts: Partial<HostFacts>, check: string, verdict: string, says:
   [{ kernel: "6.6.9" }, "kernel", "degraded", /pagemap_scan/],
   [{ platform: "darwin" }, "kernel", "degraded", /needs Linux/],
   [{ cpuFlags: new Set(["sse4_2"]) }, "cpu", "degraded", /without sse4_1, popcnt, avx/],
-  [{ memoryBytes: 1024 ** 3 }, "memory", "degraded", /limits\.memoryBytes or limits\.concurrency/],
+  [
+    { memoryBytes: 1024 ** 3 },
+    "memory",
+    "degraded",
+    /limits\.memoryBytes, limits\.concurrency or native\.arena\.bytes/,
+  ],
   [{ groupPids: 10 }, "threads", "degraded", /64 or more/],
   [
     { permissions: [{ permission: "ffi", use: "library", flag: "--allow-ffi", granted: false }] },
@@ -75,7 +80,20 @@ const LIMITED: [facts: Partial<HostFacts>, check: string, verdict: string, says:
     { limits: { addressSpaceBytes: TERA, lockedBytes: 1e9, openFiles: 1e6, processes: 1e6 } },
     "address-space",
     "degraded",
-    /native\.instances to 254 or fewer/,
+    /native\.instances to 253 or fewer/,
+  ],
+  [
+    {
+      limits: {
+        addressSpaceBytes: 1024 ** 2 * 200,
+        lockedBytes: 1e9,
+        openFiles: 1e6,
+        processes: 1e6,
+      },
+    },
+    "address-space",
+    "degraded",
+    /the native engine cannot open; raise `ulimit -v`, or lower native\.arena\.bytes/,
   ],
   [
     { limits: { addressSpaceBytes: Infinity, lockedBytes: 1e9, openFiles: 256, processes: 1e6 } },

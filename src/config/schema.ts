@@ -118,7 +118,8 @@ const arenaSchema = v.strictObject({
   bytes: v.optional(
     count(
       4 * MIB,
-      "Its size in bytes; address space until it is used. Bun copies what is in more than 4 GiB.",
+      "Its size in bytes; address space until it is used. A message holds a quarter of it, 32 MiB at " +
+        "most. Bun copies what is in more than 4 GiB.",
       64 * 1024 * MIB,
     ),
     256 * MIB,

@@ -30,7 +30,7 @@ import type {
   SandboxResponse,
 } from "./sandbox.ts";
 
-export type { ArenaInfo, ArenaTrait } from "../../ffi/arena_info.ts";
+export { type ArenaInfo, type ArenaTrait, BUN_BUFFER_BYTES } from "../../ffi/arena_info.ts";
 
 export interface NativeSandboxOptions {
   /** From `findNative()` or `buildNative()`. */
@@ -52,7 +52,10 @@ export interface NativeSandboxOptions {
 /** The native engine, with its counters. */
 export interface NativeSandbox extends Sandbox {
   readonly kind: "native";
-  /** Whether memory is shared; false under Deno with a grant for the library's path only. */
+  /**
+   * Whether memory is shared. Not under Deno with a grant for the library's path only, nor under Bun
+   * with an arena of more than 4 GiB: what crosses is copied.
+   */
   readonly mapped: boolean;
   /** How the memory of frames is mapped, and how it was wanted. */
   readonly arena: ArenaInfo;

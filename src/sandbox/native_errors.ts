@@ -24,7 +24,7 @@ const CODES: Readonly<Record<StatusCode, ErrorCode>> = {
   limit: "limit",
   trap: "trap",
   panic: "panic",
-  // The arena is sized for the calls that may be in flight: a full one means too many of them.
+  // What no arena of that size could hold is refused as a limit: this one is full at the moment.
   no_memory: "overloaded",
   component: "component",
   unsupported: "unsupported",

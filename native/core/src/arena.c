@@ -26,6 +26,14 @@ static void mapping_note(const atoll__arena_options_t *options, const atoll__map
     if (map->bound) mapping.got |= ATOLL_MAPPING_BOUND;
 }
 
+static atoll_status_t no_room(size_t bytes) {
+    return atoll__failf(
+        ATOLL_NO_MEMORY,
+        "Cannot reserve the arena: no address space for %zu bytes and the tables about them; lower "
+        "native.arena.bytes or raise `ulimit -v`",
+        bytes);
+}
+
 atoll_status_t atoll__arena_open(const atoll__arena_options_t *options) {
     atoll__arena_t *arena = &atoll__arena;
     if (arena->base != NULL) return ATOLL_OK;
@@ -39,7 +47,7 @@ atoll_status_t atoll__arena_open(const atoll__arena_options_t *options) {
     };
     /* A failure is for good: what was reserved before it stays reserved. */
     if (atoll__prim_map(&wanted, &arena->map) != 0)
-        return atoll__fail(ATOLL_NO_MEMORY, "Cannot reserve the arena: no address space");
+        return no_room(wanted.bytes);
     /* Reserved huge pages may have rounded it up. */
     arena->units = (uint32_t)(arena->map.bytes / ATOLL__UNIT_BYTES);
     arena->cells = arena->units * ATOLL__CELLS_PER_UNIT;
@@ -49,7 +57,7 @@ atoll_status_t atoll__arena_open(const atoll__arena_options_t *options) {
     if (arena->owners == NULL || arena->kinds == NULL || !atoll__units_open(arena->units) ||
         !atoll__depots_open(arena->units) || !atoll__extents_open(arena->units) ||
         !atoll__poison_open(arena->cells))
-        return atoll__fail(ATOLL_NO_MEMORY, "Cannot reserve the arena: no address space");
+        return no_room(wanted.bytes);
     atoll__unit_mark(0, ATOLL__UNIT_RESERVED);
     mapping_note(options, &arena->map);
     arena->base = arena->map.base;

@@ -2,6 +2,8 @@
  *
  * Owns: who tells the engine what, and that each call is answered once. Must not know how calls are
  * counted or how their tickets are made. */
+#include <stdio.h>
+
 #include "internal.h"
 
 static uint32_t elapsed_us(uint64_t since_ns) {
@@ -10,11 +12,11 @@ static uint32_t elapsed_us(uint64_t since_ns) {
 }
 
 /* Writes a reply that the request's slot has no room for: into a larger one, or where there is no
- * contiguous room left, spread over several. The frame's slot; 0: no memory. */
+ * contiguous room left, spread over several. The frame's slot; 0: no memory. No longer than a message
+ * may be. */
 static uint32_t reply_write_large(
     atoll__call_t *call, const atoll_frame_t *frame, const uint8_t *bytes, uint32_t *flags) {
     uint32_t length = frame->payload_length;
-    if (length > atoll__arena_payload_max()) return 0;
     uint32_t slot = atoll__slot_take(
         call->client_number, ATOLL_FRAME_BYTES + length, ATOLL__HOLD_LIBRARY);
     if (slot != 0) {
@@ -25,10 +27,29 @@ static uint32_t reply_write_large(
     return atoll__chain_write(call->client_number, call->slot, frame, bytes, length);
 }
 
+static atoll_event_t reply_write(
+    atoll__call_t *call, atoll_status_t status, uint32_t flags, const uint8_t *bytes,
+    uint32_t length);
+
+/* A result that no message can be long enough for. Not for want of memory: it would be the same the
+ * next time. */
+static atoll_event_t reply_too_long(atoll__call_t *call, uint32_t length) {
+    char text[256];
+    int written = snprintf(
+        text, sizeof text,
+        "{\"message\":\"the result has %u bytes and a message holds at most %u: a quarter of the "
+        "arena, 32 MiB at most\",\"limit\":\"message bytes\",\"key\":\"native.arena.bytes\","
+        "\"value\":%u}",
+        length, atoll__arena_payload_max(), atoll__arena_payload_max());
+    return reply_write(
+        call, ATOLL_LIMIT, ATOLL_FLAG_JSON, (const uint8_t *)text, (uint32_t)written);
+}
+
 /* Writes the reply into the request's slot, or elsewhere; fills in the event. */
 static atoll_event_t reply_write(
     atoll__call_t *call, atoll_status_t status, uint32_t flags, const uint8_t *bytes,
     uint32_t length) {
+    if (length > atoll__arena_payload_max()) return reply_too_long(call, length);
     uint32_t client = call->client_number;
     uint32_t slot = call->slot;
     atoll_frame_t frame = {

@@ -66,13 +66,36 @@ TEST(grow_reply, "a reply that does not fit gets a larger slot, the old one goes
 TEST(no_memory, "a reply for which there is no memory becomes no_memory in the request's slot") {
     peer_t peer = peer_open();
     uint32_t target = peer_target(&peer, GROW);
-    uint32_t slot = peer_frame(&peer, ATOLL_KIND_CALL, target, 0, 0, "100000000", 9);
+    uint32_t slot = peer_frame(&peer, ATOLL_KIND_CALL, target, 0, 0, "100000", 6);
+    /* All there is, in ever smaller pieces; given back with the client. */
+    for (uint32_t bytes = 32u << 20; bytes >= 64; bytes /= 2)
+        while (atoll_slot_take(peer.client, bytes) != 0) {
+        }
     CHECK_EQUAL(atoll_submit(peer.client, slot), ATOLL_OK);
     atoll_event_t event = *peer.submitted;
     CHECK_EQUAL(event.status, ATOLL_NO_MEMORY);
     CHECK_EQUAL(event.slot, slot);
     CHECK_EQUAL(event.length, 0);
     peer_give(&peer, &event);
+    peer_close(&peer);
+}
+
+TEST(reply_too_long, "a reply that is longer than a message can be is a limit, named with its key") {
+    peer_t peer = peer_open();
+    uint32_t target = peer_target(&peer, GROW);
+    for (uint32_t i = 0; i < 2; i++) {
+        /* The second time in a slot that has no room for the words either. */
+        const char *bytes = i == 0 ? "100000000                              " : "8388577";
+        CHECK_EQUAL(peer_call(&peer, target, bytes), ATOLL_OK);
+        atoll_event_t event = *peer.submitted;
+        CHECK_EQUAL(event.status, ATOLL_LIMIT);
+        CHECK_EQUAL(event.flags & ATOLL_FLAG_ENCODING, ATOLL_FLAG_JSON);
+        char text[256] = {0};
+        CHECK(event.length < sizeof text);
+        memcpy(text, peer.base + (size_t)event.slot * 64 + 32, event.length);
+        CHECK(strstr(text, "\"key\":\"native.arena.bytes\",\"value\":8388576}") != NULL);
+        peer_give(&peer, &event);
+    }
     peer_close(&peer);
 }
 
