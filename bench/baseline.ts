@@ -166,7 +166,9 @@ export function judge(
     const known = Object.keys(baseline.instructions).join("; ") || "none";
     return {
       ok: null,
-      lines: [`no instruction counts by ${by} to compare with, by ${known} only`],
+      lines: [
+        `no instruction counts by ${by} to compare with, by ${known} only: count them by ${REWRITE}`,
+      ],
     };
   }
   const grown = growths(before, now);

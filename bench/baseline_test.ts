@@ -55,7 +55,9 @@ test("counts by another compiler say nothing, and that is said", () => {
   const judged = judge({ instructions: { "cc 1": { read: 40 } } }, { read: 90 }, "cc 2");
   assert.deepEqual(judged, {
     ok: null,
-    lines: ["no instruction counts by cc 2 to compare with, by cc 1 only"],
+    lines: [
+      "no instruction counts by cc 2 to compare with, by cc 1 only: count them by deno task bench --baseline",
+    ],
   });
 });
 

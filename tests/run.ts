@@ -96,7 +96,7 @@ function run(suite: Suite, verbose: boolean): Promise<Result> {
       clearTimeout(watchdog);
       const plain = stripVTControlCharacters(output);
       const counts = countsOf(suite, plain, code);
-      const skips = skipsOf(plain);
+      const skips = skipsOf(suite, plain);
       const seconds = (performance.now() - started) / 1000;
       resolve({ suite, output, skips, seconds, note: note || problem, ...counts });
     };

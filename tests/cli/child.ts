@@ -20,6 +20,13 @@ export interface ChildOptions {
   readonly input?: string;
 }
 
+/** This process's environment, without what would set a configuration or is meant for the tests. */
+function environmentWithoutAtoll(): Record<string, string | undefined> {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith("ATOLL_")),
+  );
+}
+
 /** A child whose output is collected. */
 export class Child {
   stdout = "";
@@ -32,7 +39,7 @@ export class Child {
     const [program = "", ...args] = command;
     this.process = spawn(program, args, {
       cwd: options.cwd,
-      env: { ...process.env, ...options.environment },
+      env: { ...environmentWithoutAtoll(), ...options.environment },
       stdio: ["pipe", "pipe", "pipe"],
     });
     for (const name of ["stdout", "stderr"] as const) {

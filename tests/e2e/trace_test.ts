@@ -43,44 +43,41 @@ function guestLines(server: ServerProcess): string[] {
     .sort();
 }
 
-for (const runtime of ["deno", "bun"] as const) {
-  for (const engine of ["native", "portable"] as const) {
-    test(`a guest's lines name the trace of their request (${runtime}, ${engine})`, async () => {
-      await buildNative();
-      const folder = mkdtempSync(join(tmpdir(), "atoll-trace-"));
-      const config = join(folder, "atoll.json");
-      writeFileSync(config, JSON.stringify({ log: { level: "info", format: "json" } }));
-      try {
-        await withServer({
-          runtime,
-          plugins: [fixtureFolder("hostile")],
-          args: ["--engine", engine, "--config", config],
-          tools: ["hostile_log"],
-        }, async (server) => {
-          // At once: each line has the trace of its own request.
-          await Promise.all([
-            write(server, "a", `00-${FIRST}-00f067aa0ba902b7-01`),
-            write(server, "b", `00-${SECOND}-b7ad6b7169203331-00`),
-            write(server, "c"),
-            write(server, "d", "00-nonsense"),
-          ]);
-          while (guestLines(server).length < 8) {
-            await new Promise((resolve) => setTimeout(resolve, 5));
-          }
-          const both = (line: string, trace: string) => [
-            `${line} stderr ${trace}`,
-            `${line} stdout ${trace}`,
-          ];
-          assert.deepEqual(guestLines(server), [
-            ...both("a", FIRST),
-            ...both("b", SECOND),
-            ...both("c", "untraced"),
-            ...both("d", "untraced"),
-          ]);
-        });
-      } finally {
-        rmSync(folder, { recursive: true });
-      }
-    });
-  }
+for (const engine of ["native", "portable"] as const) {
+  test(`a guest's lines name the trace of their request (${engine})`, async () => {
+    await buildNative();
+    const folder = mkdtempSync(join(tmpdir(), "atoll-trace-"));
+    const config = join(folder, "atoll.json");
+    writeFileSync(config, JSON.stringify({ log: { level: "info", format: "json" } }));
+    try {
+      await withServer({
+        plugins: [fixtureFolder("hostile")],
+        args: ["--engine", engine, "--config", config],
+        tools: ["hostile_log"],
+      }, async (server) => {
+        // At once: each line has the trace of its own request.
+        await Promise.all([
+          write(server, "a", `00-${FIRST}-00f067aa0ba902b7-01`),
+          write(server, "b", `00-${SECOND}-b7ad6b7169203331-00`),
+          write(server, "c"),
+          write(server, "d", "00-nonsense"),
+        ]);
+        while (guestLines(server).length < 8) {
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+        const both = (line: string, trace: string) => [
+          `${line} stderr ${trace}`,
+          `${line} stdout ${trace}`,
+        ];
+        assert.deepEqual(guestLines(server), [
+          ...both("a", FIRST),
+          ...both("b", SECOND),
+          ...both("c", "untraced"),
+          ...both("d", "untraced"),
+        ]);
+      });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
 }
