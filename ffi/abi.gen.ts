@@ -621,6 +621,9 @@ export const REQUEST = {
   parts: 56,
   /** u32: How many; 0: the payload is in one piece. */
   parts_count: 64,
-  /** u32: Zero. */
-  reserved: 68,
+  /**
+   * u32: 1: the deadline is the group's own budget, counted from the submit; 0: the caller's,
+   * which is earlier, or that of CONTROL.
+   */
+  deadline_is_limit: 68,
 } as const;

@@ -372,6 +372,18 @@ for (const engine of ENGINES) {
     await component.unload();
   });
 
+  check(
+    "A18: the wall clock runs while a call waits for its place, and gives its name",
+    async () => {
+      const component = await bench.load("hostile", { concurrency: 1, queue: 2, wallMs: 900 });
+      const first = call(component, "sleep", { ms: 300 });
+      const error = await failure("limit", () => call(component, "park", {}));
+      assert.deepEqual([error.data.limit, error.data.key], ["wall", "limits.wallMs"]);
+      await first;
+      await component.unload();
+    },
+  );
+
   check("unloading waits for what runs and refuses what comes", async () => {
     const component = await bench.load("hostile");
     const running = call(component, "sleep", { ms: 100 });

@@ -638,8 +638,9 @@ typedef struct atoll_request_t {
     const uint8_t *parts;
     /* How many; 0: the payload is in one piece. */
     uint32_t parts_count;
-    /* Zero. */
-    uint32_t reserved;
+    /* 1: the deadline is the group's own budget, counted from the submit; 0: the caller's, which
+     * is earlier, or that of CONTROL. */
+    uint32_t deadline_is_limit;
 } atoll_request_t;
 ATOLL_STATIC_ASSERT(sizeof(atoll_request_t) == 72, "atoll_request_t size");
 ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, payload) == 0, "atoll_request_t.payload");
@@ -654,7 +655,7 @@ ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, inline_allowed) == 44, "atoll_requ
 ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, trace) == 48, "atoll_request_t.trace");
 ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, parts) == 56, "atoll_request_t.parts");
 ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, parts_count) == 64, "atoll_request_t.parts_count");
-ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, reserved) == 68, "atoll_request_t.reserved");
+ATOLL_STATIC_ASSERT(offsetof(atoll_request_t, deadline_is_limit) == 68, "atoll_request_t.deadline_is_limit");
 
 /* ATOLL_ABI_VERSION of the library. */
 ATOLL_EXPORT uint32_t atoll_abi_version(void);

@@ -57,13 +57,17 @@ static atoll_status_t call_extend(atoll__call_t *call, const atoll__message_t *m
     }
     if (!atoll__message_has(message, ATOLL_EXTENSION_DEADLINE)) return ATOLL_OK;
     uint64_t deadline_ns = deadline_of(&message->deadline, call->started_ns);
-    if (deadline_ns < call->request.deadline_ns) call->request.deadline_ns = deadline_ns;
+    if (deadline_ns < call->request.deadline_ns) {
+        call->request.deadline_ns = deadline_ns;
+        call->request.deadline_is_limit = 0;
+    }
     return deadline_ns > call->started_ns ? ATOLL_OK : ATOLL_DEADLINE;
 }
 
 static void call_fill(
     atoll__call_t *call, atoll__client_t *client, uint32_t slot, const atoll__message_t *message,
-    const atoll__route_t *route, atoll__engine_t *engine, uint64_t budget_us) {
+    const atoll__route_t *route, atoll__engine_t *engine, uint64_t budget_us,
+    bool budget_is_limit) {
     const atoll_frame_t *frame = &message->frame;
     call->client = client;
     call->client_number = atomic_load_explicit(&client->number, memory_order_relaxed);
@@ -85,6 +89,7 @@ static void call_fill(
         .flags = frame->flags,
         .ticket = call->ticket,
         .inline_allowed = detached ? 0 : 1,
+        .deadline_is_limit = budget_is_limit ? 1 : 0,
     };
     if (frame->kind == ATOLL_KIND_HTTP) atoll__stream_reset(call);
 }
@@ -134,15 +139,16 @@ atoll_status_t atoll__call_submit(atoll__client_t *client, uint32_t slot) {
     /* Read once: budget and places are of the same setting. */
     const atoll_frame_t *frame = &message.frame;
     atoll__limits_t limits = {.budget_us = ATOLL__CONTROL_BUDGET_US};
-    if (frame->kind != ATOLL_KIND_CONTROL) (void)atoll__group_limits(route.group, &limits);
+    bool grouped = frame->kind != ATOLL_KIND_CONTROL;
+    if (grouped) (void)atoll__group_limits(route.group, &limits);
     bool asks_less = frame->budget_us != 0 && frame->budget_us < limits.budget_us;
     call_fill(
         call, client, slot, &message, &route, engine,
-        asks_less ? frame->budget_us : limits.budget_us);
+        asks_less ? frame->budget_us : limits.budget_us, grouped && !asks_less);
     if (message.known != 0) status = call_extend(call, &message);
     atoll__call_publish(call);
     if (status != ATOLL_OK) return call_refuse(client, slot, call, status);
-    if (frame->kind != ATOLL_KIND_CONTROL) {
+    if (grouped) {
         status = atoll__group_enter(route.group, &limits, call);
         if (status == ATOLL_PENDING) {
             atoll__call_queued(ticket);

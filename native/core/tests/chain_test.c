@@ -216,7 +216,8 @@ TEST(chain_reply, "a reply without room in a row comes in parts, which are the c
 /* ---- deadlines ---- */
 
 static atoll_status_t submit_deadline(
-    peer_t *peer, uint32_t target, uint32_t clock, uint64_t at_ns, uint64_t *seen_ns) {
+    peer_t *peer, uint32_t target, uint32_t clock, uint64_t at_ns, uint64_t *seen_ns,
+    bool *is_limit) {
     atoll_deadline_t deadline = {
         .tag = ATOLL_EXTENSION_DEADLINE,
         .length = sizeof deadline - 4,
@@ -232,7 +233,9 @@ static atoll_status_t submit_deadline(
     atoll_event_t event = *peer->submitted;
     char text[128] = {0};
     memcpy(text, bytes_of(peer, event.slot) + 32, event.length);
-    *seen_ns = strtoull(strrchr(text, ' '), NULL, 10);
+    char *last = strrchr(text, ' ');
+    *seen_ns = strtoull(last, NULL, 10);
+    *is_limit = last[-1] == '1';
     peer_give(peer, &event);
     return status;
 }
@@ -243,21 +246,25 @@ TEST(deadline_reaches, "an absolute deadline reaches the engine, by either clock
     uint32_t group = peer_control(&peer, "group 8 8 100000000");
     uint32_t target = peer_control(&peer, "target %u %u", INSPECT, group);
     uint64_t seen = 0;
+    bool limit = true;
     uint64_t now = atoll__prim_now_ns();
     CHECK_EQUAL(
-        submit_deadline(&peer, target, ATOLL_CLOCK_MONOTONIC, now + 50 * second, &seen), ATOLL_OK);
+        submit_deadline(&peer, target, ATOLL_CLOCK_MONOTONIC, now + 50 * second, &seen, &limit), ATOLL_OK);
     CHECK_EQUAL(seen, now + 50 * second);
+    CHECK(!limit);
     uint64_t wall = atoll__prim_wall_ns();
     CHECK_EQUAL(
-        submit_deadline(&peer, target, ATOLL_CLOCK_REALTIME, wall + 50 * second, &seen), ATOLL_OK);
+        submit_deadline(&peer, target, ATOLL_CLOCK_REALTIME, wall + 50 * second, &seen, &limit), ATOLL_OK);
     /* The two clocks are read one after the other. */
     CHECK(seen > now + 49 * second && seen < now + 99 * second);
-    /* Later than the group's default of 100 s: that counts. */
+    CHECK(!limit);
+    /* Later than the group's default of 100 s: that counts, and is no caller's. */
     CHECK_EQUAL(
-        submit_deadline(&peer, target, ATOLL_CLOCK_REALTIME, UINT64_MAX, &seen), ATOLL_OK);
+        submit_deadline(&peer, target, ATOLL_CLOCK_REALTIME, UINT64_MAX, &seen, &limit), ATOLL_OK);
     CHECK(seen >= now + 100 * second && seen < now + 1000 * second);
+    CHECK(limit);
     CHECK_EQUAL(
-        submit_deadline(&peer, target, ATOLL_CLOCK_MONOTONIC, UINT64_MAX, &seen), ATOLL_OK);
+        submit_deadline(&peer, target, ATOLL_CLOCK_MONOTONIC, UINT64_MAX, &seen, &limit), ATOLL_OK);
     CHECK(seen >= now + 100 * second && seen < now + 1000 * second);
     peer_close(&peer);
 }
@@ -266,10 +273,11 @@ TEST(deadline_over, "a frame whose deadline is over is refused, the engine never
     peer_t peer = peer_open();
     uint32_t target = peer_target(&peer, INSPECT);
     uint64_t seen = 0;
+    bool limit = true;
     uint64_t now = atoll__prim_now_ns();
     CHECK_EQUAL(
-        submit_deadline(&peer, target, ATOLL_CLOCK_MONOTONIC, now, &seen), ATOLL_DEADLINE);
-    CHECK_EQUAL(submit_deadline(&peer, target, ATOLL_CLOCK_REALTIME, 0, &seen), ATOLL_DEADLINE);
+        submit_deadline(&peer, target, ATOLL_CLOCK_MONOTONIC, now, &seen, &limit), ATOLL_DEADLINE);
+    CHECK_EQUAL(submit_deadline(&peer, target, ATOLL_CLOCK_REALTIME, 0, &seen, &limit), ATOLL_DEADLINE);
     CHECK_EQUAL(seen, 0);
     peer_close(&peer);
 }

@@ -637,8 +637,9 @@ pub struct AtollRequest {
     pub parts: *const u8,
     /// How many; 0: the payload is in one piece.
     pub parts_count: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1: the deadline is the group's own budget, counted from the submit; 0: the caller's, which
+    /// is earlier, or that of CONTROL.
+    pub deadline_is_limit: u32,
 }
 
 const _: () = assert!(size_of::<AtollRequest>() == 72);
@@ -654,7 +655,7 @@ const _: () = assert!(offset_of!(AtollRequest, inline_allowed) == 44);
 const _: () = assert!(offset_of!(AtollRequest, trace) == 48);
 const _: () = assert!(offset_of!(AtollRequest, parts) == 56);
 const _: () = assert!(offset_of!(AtollRequest, parts_count) == 64);
-const _: () = assert!(offset_of!(AtollRequest, reserved) == 68);
+const _: () = assert!(offset_of!(AtollRequest, deadline_is_limit) == 68);
 
 /// What the core offers an engine. `call` is opaque and valid until its reply. All functions may
 /// be called from any thread.

@@ -35,7 +35,7 @@ use crate::limits::Limits;
 use crate::meter;
 use crate::reply::{give_buffer, take_buffer};
 use crate::state::CallState;
-use crate::task::{self, Begun, CallFuture, Guard, Move, abandon, forget_panic};
+use crate::task::{self, Begun, CallFuture, Deadline, Guard, Move, abandon, forget_panic};
 
 /// Payloads above this start on the workers: copying them is not interrupted by an epoch.
 const INLINE_PAYLOAD_BYTES: u32 = 64 * 1024;
@@ -66,8 +66,15 @@ pub fn start(
         if request.payload_length > CONTROL_PAYLOAD_BYTES || request.parts_count > 0 {
             return finish(reply, control_too_long());
         }
-        let work = control::run(engine, call, payload, request.flags);
-        let call = controlled(work, call, reply, request.deadline_ns);
+        let Work { future, guard } = control::run(engine, call, payload, request.flags);
+        let call = Move {
+            future,
+            reply,
+            state: Arc::new(CallState::new(call)),
+            guard,
+            deadline: Deadline::of(request),
+            used_ns: 0,
+        };
         return task::spawn(engine, call, state_out);
     }
     let Some(callee) = engine.exports().get(request.handle) else {
@@ -121,7 +128,7 @@ pub fn start(
             limits,
             running: Some(running.keep()),
         }),
-        deadline_ns: request.deadline_ns,
+        deadline: Deadline::of(request),
         used_ns: if inline { meter::charged_inline() } else { 0 },
     };
     task::spawn(engine, call, state_out)
@@ -129,7 +136,8 @@ pub fn start(
 
 #[cold]
 fn control_too_long() -> Outcome {
-    let message = format!("a CONTROL request has at most {CONTROL_PAYLOAD_BYTES} bytes");
+    let message =
+        format!("a CONTROL request has at most {CONTROL_PAYLOAD_BYTES} bytes, in one piece");
     Outcome::message(ATOLL_INVALID_ARGUMENT, message)
 }
 
@@ -139,19 +147,6 @@ fn may_run_inline(engine: &Engine, request: &AtollRequest, plugin: &Plugin) -> b
         && request.flags & u32::from(ATOLL_FLAG_DETACHED) == 0
         && request.payload_length <= INLINE_PAYLOAD_BYTES
         && !plugin.overran_lately(engine.clock().now_ms())
-}
-
-/// A CONTROL request on its way to the workers.
-fn controlled(work: Work, call: CallRef, reply: Reply, deadline_ns: u64) -> Move {
-    let Work { future, guard } = work;
-    Move {
-        future,
-        reply,
-        state: Arc::new(CallState::new(call)),
-        guard,
-        deadline_ns,
-        used_ns: 0,
-    }
 }
 
 struct Prepared {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use crate::abi::{ATOLL_PENDING, AtollStatus};
+use crate::abi::{ATOLL_PENDING, AtollRequest, AtollStatus};
 use crate::component::Plugin;
 use crate::engine::Engine;
 use crate::error::Outcome;
@@ -31,9 +31,6 @@ pub type CallFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 /// CPU time on the workers that counts as overrunning an inline slice.
 const OVERRAN_NS: u64 = 2_000_000;
 
-/// A budget that ends so much before the plugin's wall clock was meant to be that.
-const BUDGET_LEAD_NS: u64 = 10_000_000;
-
 /// A call on its way to the workers.
 pub struct Move {
     /// What is left to do.
@@ -44,10 +41,29 @@ pub struct Move {
     pub state: Arc<CallState>,
     /// What it holds; none for CONTROL.
     pub guard: Option<Guard>,
-    /// When it has to be over, by the monotonic clock; 0: never.
-    pub deadline_ns: u64,
+    /// When it has to be over.
+    pub deadline: Deadline,
     /// CPU time it has used already.
     pub used_ns: u64,
+}
+
+/// When the core wants a call to be over.
+#[derive(Clone, Copy)]
+pub struct Deadline {
+    /// By the monotonic clock; 0: never.
+    pub at_ns: u64,
+    /// Whether that is the plugin's wall clock, counted from the submit, and not a caller's budget.
+    pub is_limit: bool,
+}
+
+impl Deadline {
+    /// That of a request.
+    pub fn of(request: &AtollRequest) -> Deadline {
+        Deadline {
+            at_ns: request.deadline_ns,
+            is_limit: request.deadline_is_limit != 0,
+        }
+    }
 }
 
 /// Hands a call to the workers.
@@ -57,7 +73,7 @@ pub fn spawn(engine: &Arc<Engine>, call: Move, state_out: &mut *mut c_void) -> A
         reply,
         state,
         guard,
-        deadline_ns,
+        deadline,
         used_ns,
     } = call;
     // Before `migrate`: from then on the core may cancel from any thread.
@@ -68,8 +84,8 @@ pub fn spawn(engine: &Arc<Engine>, call: Move, state_out: &mut *mut c_void) -> A
     state.set_on_workers();
     let _entered = engine.runtime().enter();
     let now_ns = meter::monotonic_ns();
-    let wall_ns = guard.as_ref().map(|guard| guard.wall_ns(now_ns, used_ns));
-    let (end_ns, wall) = end(deadline_ns, wall_ns);
+    let wall_ns = guard.as_ref().map(|guard| guard.wall_ns(now_ns));
+    let (end_ns, wall) = end(deadline, wall_ns);
     let timer = end_ns.map(|end_ns| {
         let left = Duration::from_nanos(end_ns.saturating_sub(now_ns));
         Box::pin(tokio::time::sleep_until(Instant::now() + left))
@@ -88,16 +104,14 @@ pub fn spawn(engine: &Arc<Engine>, call: Move, state_out: &mut *mut c_void) -> A
 }
 
 /// When a call has to be over, and whether that is the plugin's own limit rather than its caller's
-/// budget. Whoever asks for a budget of the plugin's limit has begun to count it a little earlier.
-fn end(deadline_ns: u64, wall_ns: Option<u64>) -> (Option<u64>, bool) {
-    match (deadline_ns, wall_ns) {
+/// budget. The core asks of a call no more than the limit; of what CONTROL runs it does not know.
+fn end(deadline: Deadline, wall_ns: Option<u64>) -> (Option<u64>, bool) {
+    let Deadline { at_ns, is_limit } = deadline;
+    match (at_ns, wall_ns) {
         (0, None) => (None, false),
         (0, Some(wall_ns)) => (Some(wall_ns), true),
-        (_, None) => (Some(deadline_ns), false),
-        (_, Some(wall_ns)) => (
-            Some(deadline_ns.min(wall_ns)),
-            wall_ns <= deadline_ns.saturating_add(BUDGET_LEAD_NS),
-        ),
+        (_, None) => (Some(at_ns), false),
+        (_, Some(wall_ns)) => (Some(at_ns.min(wall_ns)), is_limit || wall_ns <= at_ns),
     }
 }
 
@@ -114,10 +128,9 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// When a call that has run for so long has used up its wall clock.
-    fn wall_ns(&self, now_ns: u64, used_ns: u64) -> u64 {
-        let wall_ns = self.limits.wall_ms.saturating_mul(1_000_000);
-        now_ns.saturating_sub(used_ns).saturating_add(wall_ns)
+    /// When a call has used up its wall clock, counted from here on.
+    fn wall_ns(&self, now_ns: u64) -> u64 {
+        now_ns.saturating_add(self.limits.wall_ms.saturating_mul(1_000_000))
     }
 }
 
@@ -309,7 +322,10 @@ mod tests {
             reply,
             state,
             guard: None,
-            deadline_ns: meter::monotonic_ns() + budget_ns,
+            deadline: Deadline {
+                at_ns: meter::monotonic_ns() + budget_ns,
+                is_limit: false,
+            },
             used_ns: 0,
         };
         let status = spawn(&owner.engine, call, &mut out);
@@ -350,12 +366,28 @@ mod tests {
     #[test]
     fn what_ends_first_gives_its_name_to_the_end() {
         const MS: u64 = 1_000_000;
-        assert_eq!(end(0, None), (None, false));
-        assert_eq!(end(0, Some(40 * MS)), (Some(40 * MS), true));
-        assert_eq!(end(7 * MS, None), (Some(7 * MS), false));
-        assert_eq!(end(90 * MS, Some(40 * MS)), (Some(40 * MS), true));
-        assert_eq!(end(39 * MS, Some(40 * MS)), (Some(39 * MS), true));
-        assert_eq!(end(29 * MS, Some(40 * MS)), (Some(29 * MS), false));
+        let at = |ms: u64, is_limit| Deadline {
+            at_ns: ms * MS,
+            is_limit,
+        };
+        assert_eq!(end(at(0, false), None), (None, false));
+        assert_eq!(end(at(0, false), Some(40 * MS)), (Some(40 * MS), true));
+        assert_eq!(end(at(7, false), None), (Some(7 * MS), false));
+        assert_eq!(
+            end(at(90, false), Some(40 * MS)),
+            (Some(40 * MS), true),
+            "what CONTROL runs"
+        );
+        assert_eq!(
+            end(at(39, false), Some(40 * MS)),
+            (Some(39 * MS), false),
+            "a caller's budget"
+        );
+        assert_eq!(
+            end(at(5, true), Some(40 * MS)),
+            (Some(5 * MS), true),
+            "the limit, of which the queue took the most"
+        );
     }
 
     #[test]

@@ -102,6 +102,7 @@ fn a18_a_guest_that_is_parked_ends_at_the_wall_clock() {
     let forever = br#"{"ns":"18446744073709551615"}"#;
     let ask = Ask {
         budget: Duration::from_millis(80),
+        budget_is_limit: true,
         ..Ask::default()
     };
     let parked = rig.start(handle(wait.target("wait")), forever, &ask);
@@ -119,6 +120,7 @@ fn a18_a_guest_that_is_parked_ends_at_the_wall_clock() {
     let spin = rig.load_wat(&guests::spin(), json!({ "cpuMs": 60_000, "wallMs": 60 }));
     let ask = Ask {
         budget: Duration::from_millis(60),
+        budget_is_limit: true,
         ..Ask::default()
     };
     assert_limit(

@@ -106,8 +106,9 @@ static atoll_status_t start_control(void *call, const atoll_request_t *request) 
     return ATOLL_OK;
 }
 
-/* `PARTS BYTES SUM FIRST-TRACE-BYTE LAST-SPAN-BYTE TRACE-FLAGS DEADLINE`: the parts, their bytes, the
- * sum of all bytes; the trace context or zeroes. Without parts the payload counts as none. */
+/* `PARTS BYTES SUM FIRST-TRACE-BYTE LAST-SPAN-BYTE TRACE-FLAGS IS-LIMIT DEADLINE`: the parts, their
+ * bytes, the sum of all bytes; the trace context or zeroes. Without parts the payload counts as
+ * none. */
 static int inspect(const atoll_request_t *request, char *answer, size_t capacity) {
     const atoll_bytes_t *parts = (const atoll_bytes_t *)(const void *)request->parts;
     const atoll_trace_t *trace = (const atoll_trace_t *)(const void *)request->trace;
@@ -118,10 +119,10 @@ static int inspect(const atoll_request_t *request, char *answer, size_t capacity
         for (uint64_t k = 0; k < parts[i].length; k++) sum += parts[i].bytes[k];
     }
     return snprintf(
-        answer, capacity, "%u %llu %u %u %u %u %llu", request->parts_count,
+        answer, capacity, "%u %llu %u %u %u %u %u %llu", request->parts_count,
         (unsigned long long)bytes, sum, trace == NULL ? 0u : trace->trace_id[0],
         trace == NULL ? 0u : trace->span_id[7], trace == NULL ? 0u : trace->flags,
-        (unsigned long long)request->deadline_ns);
+        request->deadline_is_limit, (unsigned long long)request->deadline_ns);
 }
 
 static atoll_status_t start_here(void *call, const atoll_request_t *request) {

@@ -225,7 +225,7 @@ impl Library {
             trace: ptr::null(),
             parts: ptr::null(),
             parts_count: 0,
-            reserved: 0,
+            deadline_is_limit: 0,
         }
     }
 

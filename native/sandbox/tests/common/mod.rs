@@ -50,6 +50,8 @@ pub struct Ask {
     pub flags: u16,
     pub inline: bool,
     pub budget: Duration,
+    /// Whether the core took the budget from the group: no caller asked for less.
+    pub budget_is_limit: bool,
     pub window: u32,
     /// Parts the payload comes in; the engine asks for one piece.
     pub parts: u32,
@@ -62,6 +64,7 @@ impl Default for Ask {
             flags: ATOLL_FLAG_JSON,
             inline: true,
             budget: Duration::from_secs(30),
+            budget_is_limit: false,
             window: u32::MAX,
             parts: 0,
         }
@@ -181,7 +184,7 @@ impl Rig {
             trace: ptr::null(),
             parts: ptr::null(),
             parts_count: ask.parts,
-            reserved: 0,
+            deadline_is_limit: u32::from(ask.budget_is_limit),
         };
         let told = Told {
             window: ask.window,
