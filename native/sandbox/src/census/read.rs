@@ -10,8 +10,8 @@ use wasmparser::{
     Result, ValidPayload, Validator, WasmFeatures,
 };
 
-use super::Sums;
 use super::sizes::Sizes;
+use super::sums::Sums;
 
 /// One component of the binary: what is done each time it is instantiated.
 #[derive(Default)]
