@@ -14,9 +14,10 @@ use crate::abi::{
     ATOLL_FLAG_ENCODING, ATOLL_FLAG_JSON, ATOLL_FLAG_MSGPACK, ATOLL_OK, ATOLL_PANIC,
     ATOLL_TOOL_ERROR, AtollRequest,
 };
-use crate::component::{ExportKind, Fast, Function, Returns};
+use crate::component::ExportKind;
 use crate::error::Outcome;
 use crate::exports::Callee;
+use crate::function::{Fast, Function, Returns};
 use crate::host::CallRef;
 use crate::instance::{self, Data};
 use crate::kept::{Alive, Kept, Loan};

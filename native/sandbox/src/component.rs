@@ -3,109 +3,31 @@
 //! Owns: what a loaded component is and the table of its exports. It must not know how a call of
 //! one is run.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
-use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use crate::abi::{ATOLL_COMPONENT, ATOLL_IO, AtollStatus};
+use crate::abi::{ATOLL_COMPONENT, ATOLL_IO};
 use crate::cache;
 use crate::config;
 use crate::engine::Engine;
 use crate::error::Outcome;
 use crate::exports::Callee;
-use crate::host::{self, Host};
+use crate::function::{Fast, Function};
+use crate::host;
 use crate::instance::Data;
 use crate::limits::Limits;
-use crate::meter::Held;
+use crate::plugin::Plugin;
 use crate::values::{Signature, TypeBudget};
 use crate::wasi;
 use crate::wit::{self, Description, ExportedFunction};
 
-/// How long a plugin whose call overran its inline slice starts on the workers, in milliseconds.
-const OVERRAN_MS: u64 = 1_000;
-
-/// How long a plugin is suspected of holding its callers' thread, in milliseconds: short calls in
-/// between clear nobody.
-const SUSPECTED_MS: u64 = 10_000;
-
 /// Longest answer about a component, in bytes: its WIT twice over as JSON, and its functions.
 const ANSWER_BYTES_MAX: usize = 3 * 1024 * 1024;
-
-/// A loaded component.
-pub struct Plugin {
-    id: String,
-    host: Host,
-    group: u32,
-    /// Shares of the pool that one call takes.
-    pool_share: u32,
-    limits: RwLock<Limits>,
-    overran_until_ms: AtomicU64,
-    suspected_until_ms: AtomicU64,
-    ended: Mutex<Option<oneshot::Sender<()>>>,
-}
-
-impl Plugin {
-    /// Its limits at this moment.
-    pub fn limits(&self) -> Limits {
-        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes its limits; running calls keep theirs. The status is the core's.
-    pub fn set_limits(&self, limits: Limits) -> AtollStatus {
-        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
-        host::group_set(self.host, self.group, &limits.group(self.pool_share))
-    }
-
-    /// Notes that a call needed more than its inline slice.
-    pub fn overran(&self, now_ms: u64) {
-        self.overran_until_ms
-            .fetch_max(now_ms + OVERRAN_MS, Ordering::Relaxed);
-    }
-
-    /// Notes how long a call held its caller's thread; after a long one the plugin starts on the
-    /// workers for a hundred times as long.
-    pub fn held(&self, now_ms: u64, held: Held) {
-        if let Held::Long(ms) = held {
-            let until = now_ms + ms.saturating_mul(100).max(OVERRAN_MS);
-            self.overran_until_ms.fetch_max(until, Ordering::Relaxed);
-        }
-        if !matches!(held, Held::Shortly) {
-            self.suspected_until_ms
-                .fetch_max(now_ms + SUSPECTED_MS, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether a call seemed to hold its caller's thread lately.
-    pub fn suspected(&self, now_ms: u64) -> bool {
-        now_ms < self.suspected_until_ms.load(Ordering::Relaxed)
-    }
-
-    /// Whether a call did so lately.
-    pub fn overran_lately(&self, now_ms: u64) -> bool {
-        now_ms < self.overran_until_ms.load(Ordering::Relaxed)
-    }
-
-    /// Asks to be told, by the end of the channel, when the last call has ended.
-    pub fn on_end(&self) -> oneshot::Receiver<()> {
-        let (sender, receiver) = oneshot::channel();
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        receiver
-    }
-}
-
-impl Drop for Plugin {
-    fn drop(&mut self) {
-        // The exports hold the plugin and each call holds its export: nothing of it runs any more.
-        // Only then does the channel end, which tells whoever asked.
-        host::group_remove(self.host, self.group);
-    }
-}
 
 /// Something a call can name.
 pub struct Export {
@@ -128,42 +50,6 @@ pub enum ExportKind {
     },
     /// A `wasi:http` handler.
     Http(ProxyPre<Data>),
-}
-
-/// An exported function.
-pub struct Function {
-    /// Its component, ready to be instantiated.
-    pub pre: InstancePre<Data>,
-    /// Where it is in an instance.
-    pub index: ComponentExportIndex,
-    /// Its types.
-    pub signature: Signature,
-    /// Whether it can be called without dynamic values.
-    pub fast: Fast,
-}
-
-/// Functions with one parameter that is copied once, straight into the guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fast {
-    /// No such function.
-    No,
-    /// `func(string) -> …`
-    Text(Returns),
-    /// `func(list<u8>) -> …`
-    Bytes(Returns),
-}
-
-/// What such a function returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Returns {
-    /// `string`
-    Text,
-    /// `list<u8>`
-    Bytes,
-    /// `result<string, string>`
-    TextOrText,
-    /// `result<list<u8>, string>`
-    BytesOrText,
 }
 
 /// The name by which a component's `wasi:http` handler is found.
@@ -262,16 +148,7 @@ pub fn load(
     let pool_share = config::pool_share(memories, tables, description.census.core_instances);
     let group = host::group_add(engine.host(), &limits.group(pool_share))
         .map_err(|status| Outcome::message(status, "no place for another plugin"))?;
-    let plugin = Arc::new(Plugin {
-        id: id.to_owned(),
-        host: engine.host(),
-        group,
-        pool_share,
-        limits: RwLock::new(limits),
-        overran_until_ms: AtomicU64::new(0),
-        suspected_until_ms: AtomicU64::new(0),
-        ended: Mutex::new(None),
-    });
+    let plugin = Plugin::new(id, engine.host(), group, pool_share, limits);
     let mut exports: Vec<(String, ExportKind)> = description
         .functions
         .iter()
@@ -279,7 +156,7 @@ pub fn load(
         .zip(kinds)
         .collect();
     exports.extend(proxy.map(|proxy| (HTTP_NAME.to_owned(), ExportKind::Http(proxy))));
-    let loaded = register(engine, plugin, group, pre, exports)?;
+    let loaded = register(engine, Arc::new(plugin), group, pre, exports)?;
     let named = loaded.named;
 
     let mut targets = loaded.targets.iter();
@@ -403,7 +280,7 @@ fn functions(
                 pre: pre.clone(),
                 index,
                 signature,
-                fast: fast(&ty, pre),
+                fast: Fast::of(&ty, pre),
             }),
             Err(unmappable) => ExportKind::Unmappable {
                 name: name.to_owned(),
@@ -412,34 +289,6 @@ fn functions(
         });
     }
     Ok(kinds)
-}
-
-fn fast(ty: &ComponentFunc, pre: &InstancePre<Data>) -> Fast {
-    let types = pre.instance_type();
-    macro_rules! is {
-        ($param:ty, $result:ty) => {
-            ty.typecheck::<($param,), ($result,)>(&types).is_ok()
-        };
-    }
-    if is!(&str, String) {
-        Fast::Text(Returns::Text)
-    } else if is!(&str, Vec<u8>) {
-        Fast::Text(Returns::Bytes)
-    } else if is!(&str, Result<String, String>) {
-        Fast::Text(Returns::TextOrText)
-    } else if is!(&str, Result<Vec<u8>, String>) {
-        Fast::Text(Returns::BytesOrText)
-    } else if is!(&[u8], String) {
-        Fast::Bytes(Returns::Text)
-    } else if is!(&[u8], Vec<u8>) {
-        Fast::Bytes(Returns::Bytes)
-    } else if is!(&[u8], Result<String, String>) {
-        Fast::Bytes(Returns::TextOrText)
-    } else if is!(&[u8], Result<Vec<u8>, String>) {
-        Fast::Bytes(Returns::BytesOrText)
-    } else {
-        Fast::No
-    }
 }
 
 /// `INTERFACE#NAME`, or `NAME` for a function of the world itself.
@@ -485,12 +334,12 @@ fn register(
                 engine.remove_exports(&loaded.targets, &loaded.handles);
                 return Err(Outcome::message(
                     ATOLL_IO,
-                    format!("no target is left for plugin \"{}\"", loaded.plugin.id),
+                    format!("no target is left for plugin \"{}\"", loaded.plugin.id()),
                 ));
             }
         }
     }
-    let id = loaded.plugin.id.as_str();
+    let id = loaded.plugin.id();
     match host::plugin_add(engine.host(), engine.number(), group, id, &names) {
         Ok(named) => loaded.named = named,
         Err(status) => {

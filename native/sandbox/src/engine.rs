@@ -16,13 +16,14 @@ use wasmtime::component::Linker;
 
 use crate::abi::{ATOLL_NOT_FOUND, ATOLL_OK, AtollStatus};
 use crate::cache::Cache;
-use crate::component::{Loaded, Plugin};
+use crate::component::Loaded;
 use crate::config::{self, Settings};
 use crate::exports::Exports;
 use crate::host::{self, Host};
 use crate::instance::Data;
 use crate::kept::{Plan, Registered};
 use crate::limits::Limits;
+use crate::plugin::Plugin;
 use crate::ticker::{Clock, Ticker};
 use crate::wasi;
 

@@ -23,7 +23,6 @@ use crate::abi::{
     ATOLL_KIND_CONTROL, ATOLL_KIND_HTTP, ATOLL_OK, AtollRequest, AtollStatus,
 };
 use crate::call::{self, Job, Payload};
-use crate::component::Plugin;
 use crate::control::{self, Work};
 use crate::engine::Engine;
 use crate::error::Outcome;
@@ -33,6 +32,7 @@ use crate::http;
 use crate::kept::Kept;
 use crate::limits::Limits;
 use crate::meter;
+use crate::plugin::Plugin;
 use crate::reply::{give_buffer, take_buffer};
 use crate::state::CallState;
 use crate::task::{self, Begun, CallFuture, Deadline, Guard, Move, abandon, forget_panic};

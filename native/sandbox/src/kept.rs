@@ -19,13 +19,14 @@ use crate::abi::{
     ATOLL_IO, ATOLL_NOT_FOUND, ATOLL_OK, ATOLL_OVERLOADED, ATOLL_TOOL_ERROR, AtollGroupLimits,
     AtollStatus,
 };
-use crate::component::{ExportKind, Plugin};
+use crate::component::ExportKind;
 use crate::engine::Engine;
 use crate::error::Outcome;
 use crate::exports::Callee;
 use crate::host::{self, CallRef, Host};
 use crate::instance::{self, Data};
 use crate::limits::Limits;
+use crate::plugin::Plugin;
 use crate::task::forget_panic;
 
 /// An instance and all that it holds.

@@ -15,13 +15,13 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use crate::abi::{ATOLL_PENDING, AtollRequest, AtollStatus};
-use crate::component::Plugin;
 use crate::engine::Engine;
 use crate::error::Outcome;
 use crate::host::Reply;
 use crate::kept::Kept;
 use crate::limits::{LimitExceeded, LimitKind, Limits};
 use crate::meter;
+use crate::plugin::Plugin;
 use crate::reply;
 use crate::state::CallState;
 

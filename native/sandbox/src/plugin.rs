@@ -1,0 +1,109 @@
+//! A loaded component as its calls see it: limits that may change, and how it has behaved.
+//!
+//! Owns: its group in the core, which is removed with it. It must not know its exports.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use tokio::sync::oneshot;
+
+use crate::abi::AtollStatus;
+use crate::host::{self, Host};
+use crate::limits::Limits;
+use crate::meter::Held;
+
+/// How long a plugin whose call overran its inline slice starts on the workers, in milliseconds.
+const OVERRAN_MS: u64 = 1_000;
+
+/// How long a plugin is suspected of holding its callers' thread, in milliseconds: short calls in
+/// between clear nobody.
+const SUSPECTED_MS: u64 = 10_000;
+
+/// A loaded component.
+pub struct Plugin {
+    id: String,
+    host: Host,
+    group: u32,
+    /// Shares of the pool that one call takes.
+    pool_share: u32,
+    limits: RwLock<Limits>,
+    overran_until_ms: AtomicU64,
+    suspected_until_ms: AtomicU64,
+    ended: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Plugin {
+    /// One whose calls the core's group counts, each as so many shares of the pool.
+    pub fn new(id: &str, host: Host, group: u32, pool_share: u32, limits: Limits) -> Plugin {
+        Plugin {
+            id: id.to_owned(),
+            host,
+            group,
+            pool_share,
+            limits: RwLock::new(limits),
+            overran_until_ms: AtomicU64::new(0),
+            suspected_until_ms: AtomicU64::new(0),
+            ended: Mutex::new(None),
+        }
+    }
+
+    /// What its owner calls it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its limits at this moment.
+    pub fn limits(&self) -> Limits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes its limits; running calls keep theirs. The status is the core's.
+    pub fn set_limits(&self, limits: Limits) -> AtollStatus {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+        host::group_set(self.host, self.group, &limits.group(self.pool_share))
+    }
+
+    /// Notes that a call needed more than its inline slice.
+    pub fn overran(&self, now_ms: u64) {
+        self.overran_until_ms
+            .fetch_max(now_ms + OVERRAN_MS, Ordering::Relaxed);
+    }
+
+    /// Notes how long a call held its caller's thread; after a long one the plugin starts on the
+    /// workers for a hundred times as long.
+    pub fn held(&self, now_ms: u64, held: Held) {
+        if let Held::Long(ms) = held {
+            let until = now_ms + ms.saturating_mul(100).max(OVERRAN_MS);
+            self.overran_until_ms.fetch_max(until, Ordering::Relaxed);
+        }
+        if !matches!(held, Held::Shortly) {
+            self.suspected_until_ms
+                .fetch_max(now_ms + SUSPECTED_MS, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a call seemed to hold its caller's thread lately.
+    pub fn suspected(&self, now_ms: u64) -> bool {
+        now_ms < self.suspected_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// Whether a call did so lately.
+    pub fn overran_lately(&self, now_ms: u64) -> bool {
+        now_ms < self.overran_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// Asks to be told, by the end of the channel, when the last call has ended.
+    pub fn on_end(&self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        receiver
+    }
+}
+
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        // The exports hold the plugin and each call holds its export: nothing of it runs any more.
+        // Only then does the channel end, which tells whoever asked.
+        host::group_remove(self.host, self.group);
+    }
+}
