@@ -6,6 +6,7 @@
 
 pub mod core;
 pub mod guests;
+pub mod host_guests;
 pub mod http_guest;
 
 use std::ffi::c_void;
@@ -410,4 +411,20 @@ impl Drop for Started<'_> {
             unsafe { (self.rig.table.state_free)(self.rig.context, self.state) };
         }
     }
+}
+
+/// The call ended at this limit, which is named with its value and its key.
+pub fn assert_limit(reply: &Reply, limit: &str, value: u64, key: &str) {
+    assert_eq!(reply.status, ATOLL_LIMIT, "{}", reply.text());
+    let json = reply.json();
+    assert_eq!(json["limit"], limit, "{json}");
+    assert_eq!(json["value"], value, "{json}");
+    assert_eq!(json["key"], key, "{json}");
+    assert!(json["message"].as_str().unwrap().contains(key), "{json}");
+}
+
+/// A plugin of `guests::echo` answers.
+pub fn works(rig: &Rig, echo: &Loaded) {
+    let reply = rig.call(echo.target("sum"), br#"{"a":40,"b":2}"#);
+    assert_eq!((reply.status, reply.text().as_str()), (ATOLL_OK, "42"));
 }
