@@ -246,6 +246,7 @@ impl<'de> Visitor<'de> for Value<'_> {
                 narrow => Ok(Some(Val::Float32(narrow))),
             },
             _ if range(self.shape).is_none() => Err(self.wrong("a number")),
+            _ if !number.is_finite() => Err(self.wrong(text::not_finite(number))),
             _ if number.fract() != 0.0 => Err(self.wrong(&format!("{number}"))),
             _ if number.abs() > EXACT_MAX => match self.holds(number) {
                 true => Err(self.inexact(number)),

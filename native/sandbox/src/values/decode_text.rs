@@ -72,6 +72,15 @@ fn float(text: &str) -> Option<f64> {
     }
 }
 
+/// How JSON says a number that it has no form for; MessagePack has one.
+pub(super) fn not_finite(number: f64) -> &'static str {
+    match number {
+        f64::INFINITY => "Infinity",
+        f64::NEG_INFINITY => "-Infinity",
+        _ => "NaN",
+    }
+}
+
 fn character<E: de::Error>(visitor: &Value<'_>, text: &str) -> Result<Val, E> {
     let mut characters = text.chars();
     match (characters.next(), characters.next()) {

@@ -10,6 +10,7 @@ use super::super::Signature;
 use super::super::path::VALUES_MAX;
 use super::arguments::{check, signature};
 use super::echo::{Echo, engine};
+use super::random::Random;
 
 fn pack(value: &Value) -> Vec<u8> {
     rmp_serde::to_vec(value).unwrap()
@@ -95,6 +96,72 @@ fn what_is_not_finite_is_taken_as_a_number_and_as_text() {
         error.path, "arguments.narrow",
         "a finite number does not become infinite"
     );
+}
+
+#[test]
+fn an_integer_that_is_not_finite_is_refused_in_the_words_of_json() {
+    for ty in ["u8", "s64", "u64"] {
+        let signature = signature(&format!("f: func(v: {ty});"));
+        for (text, number) in [
+            ("NaN", f64::NAN),
+            ("Infinity", f64::INFINITY),
+            ("-Infinity", f64::NEG_INFINITY),
+        ] {
+            let wide = [&[0xcb], &number.to_be_bytes()[..]].concat();
+            let narrow = [&[0xca], &(number as f32).to_be_bytes()[..]].concat();
+            for given in [wide, narrow] {
+                let error = signature.parse_packed(&map("v", &given)).unwrap_err();
+                let message = format!("expected {ty}, got {text}");
+                check(&error, "arguments.v", ty, &message);
+            }
+            let json = json!({ "v": text }).to_string();
+            let error = signature.parse_arguments(json.as_bytes()).unwrap_err();
+            assert_eq!((&*error.path, &*error.expected), ("arguments.v", ty));
+        }
+    }
+}
+
+#[test]
+fn a_finite_float_is_taken_or_refused_as_in_json() {
+    let most = f64::from(f32::MAX);
+    // Half way to the next f32 there would be: below it the number is rounded down, from it on it is
+    // infinite.
+    let half = most + 2f64.powi(103);
+    let below = f64::from_bits(half.to_bits() - 1);
+    let bounds = [most, below, half, f64::MAX, f64::MIN_POSITIVE, -0.0, 1e-60];
+    let mut random = Random::new(23);
+    let others = std::iter::repeat_with(|| f64::from_bits(random.next())).take(5_000);
+    let numbers: Vec<f64> = bounds
+        .into_iter()
+        .flat_map(|bound| [bound, -bound])
+        .chain(others)
+        .filter(|number| number.is_finite())
+        .collect();
+    let mut refused = 0;
+    for ty in ["f32", "f64"] {
+        let signature = signature(&format!("f: func(v: {ty});"));
+        for number in &numbers {
+            let json = json!({ "v": number }).to_string();
+            let packed = [&[0xcb], &number.to_be_bytes()[..]].concat();
+            let from_json = signature.parse_arguments(json.as_bytes());
+            let from_packed = signature.parse_packed(&map("v", &packed));
+            match (from_json, from_packed) {
+                // As text, which tells -0 from 0.
+                (Ok(a), Ok(b)) => assert_eq!(format!("{a:?}"), format!("{b:?}"), "{number:e}"),
+                (Err(a), Err(b)) => {
+                    refused += 1;
+                    check(&a, &b.path, &b.expected, &b.message);
+                }
+                (a, b) => panic!("{ty} {number:e}: {a:?} in JSON, {b:?} in MessagePack"),
+            }
+        }
+        let (taken, infinite) = (below.to_be_bytes(), half.to_be_bytes());
+        let parse =
+            |bytes: [u8; 8]| signature.parse_packed(&map("v", &[&[0xcb], &bytes[..]].concat()));
+        assert!(parse(taken).is_ok());
+        assert_eq!(parse(infinite).is_ok(), ty == "f64");
+    }
+    assert!(refused > 1_000, "{refused} beyond f32");
 }
 
 #[test]
