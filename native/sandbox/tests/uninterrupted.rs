@@ -37,9 +37,19 @@ fn a18_calls_of_the_host_in_a_straight_line_pass_by_no_limit_of_time() {
     let reply = rig.call_as(wall.target("run"), b"", &ask);
     assert_limit(&reply, "wall", 40, "limits.wallMs");
     let cancelled = rig.load_wat(&straight, json!({ "cpuMs": 60_000 }));
-    let started = rig.start(handle(cancelled.target("run")), b"", &Ask::default());
-    started.cancel();
-    assert_eq!(started.wait().status, ATOLL_CANCELLED);
+    // This thread may be put aside until the guest is through, though hardly each time.
+    let ended = (0..50)
+        .map(|_| {
+            let ask = Ask {
+                inline: false,
+                ..Ask::default()
+            };
+            let started = rig.start(handle(cancelled.target("run")), b"", &ask);
+            started.cancel();
+            started.wait()
+        })
+        .find(|reply| reply.status != ATOLL_OK);
+    assert_eq!(ended.unwrap().status, ATOLL_CANCELLED);
     // Nor do instructions that wasmtime carries out in the host. One run takes some ticks only, and
     // a busy machine may be late with them.
     let handles = host_guests::straight_handles(100_000);
