@@ -16,11 +16,13 @@ use crate::abi::{
 };
 use crate::component::ExportKind;
 use crate::error::Outcome;
-use crate::exports::Callee;
+use crate::exports::{Callee, Instances};
 use crate::function::{Fast, Function, Returns};
 use crate::host::CallRef;
 use crate::instance::{self, Data};
-use crate::kept::{Alive, Kept, Loan};
+use crate::isolation;
+use crate::kept::{self, Alive};
+use crate::keyed::{self, Refusal};
 use crate::limits::{LimitExceeded, LimitKind, Limits};
 use crate::values::{self, ArgumentError, OutputError, ResultSide};
 
@@ -160,6 +162,15 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        match refusal {
+            Refusal::Refused(outcome) => Failure::Ended(outcome),
+            Refusal::Failed(error) => Failure::Wasm(error),
+        }
+    }
+}
+
 impl From<ArgumentError> for Failure {
     fn from(error: ArgumentError) -> Failure {
         Failure::Argument(error)
@@ -293,12 +304,12 @@ where
     (P,): ComponentNamedList + Lower,
 {
     let mut fresh;
-    let Alive { store, instance } = match &job.callee.kept {
-        None => {
+    let Alive { store, instance } = match &job.callee.instances {
+        Instances::Fresh => {
             fresh = instantiate(job, function).await?;
             &mut fresh
         }
-        Some(kept) => borrow(kept, job, loan)?,
+        lasting => borrow(lasting, job, function, loan).await?,
     };
     instance::expect_plain(store, &job.limits);
     let index = &function.index;
@@ -363,12 +374,12 @@ async fn dynamic(
         (Encoding::Packed, payload) => signature.parse_packed(payload)?,
     };
     let mut fresh;
-    let Alive { store, instance } = match &job.callee.kept {
-        None => {
+    let Alive { store, instance } = match &job.callee.instances {
+        Instances::Fresh => {
             fresh = instantiate(job, function).await?;
             &mut fresh
         }
-        Some(kept) => borrow(kept, job, loan)?,
+        lasting => borrow(lasting, job, function, loan).await?,
     };
     let func = instance
         .get_func(&mut *store, function.index)
@@ -398,19 +409,54 @@ async fn dynamic(
 }
 
 async fn instantiate(job: &Job, function: &Function) -> Result<Alive, Error> {
-    let mut store = instance::store(function.pre.engine(), &job.limits, job.call);
-    let instance = function.pre.instantiate_async(&mut store).await?;
-    Ok(Alive { store, instance })
+    let plugin = &job.callee.export.plugin;
+    isolation::instantiate(&function.pre, plugin, &job.limits, job.call).await
 }
 
-/// The kept instance, lent until the call has its outcome.
-fn borrow<'a>(
-    kept: &Arc<Kept>,
+/// An instance that outlives the call, while the call has it.
+enum Loan {
+    /// One that a client keeps.
+    Kept(kept::Loan),
+    /// One of a key's.
+    Keyed(keyed::Loan),
+}
+
+impl Loan {
+    fn alive(&mut self) -> Option<&mut Alive> {
+        match self {
+            Loan::Kept(loan) => loan.alive(),
+            Loan::Keyed(loan) => loan.alive(),
+        }
+    }
+
+    fn settle(self, outcome: &Outcome) {
+        match self {
+            Loan::Kept(loan) => loan.settle(outcome),
+            Loan::Keyed(loan) => loan.settle(outcome),
+        }
+    }
+}
+
+/// An instance, lent until the call has its outcome.
+async fn borrow<'a>(
+    instances: &Instances,
     job: &Job,
+    function: &Function,
     loan: &'a mut Option<Loan>,
 ) -> Result<&'a mut Alive, Failure> {
-    let lent = kept.lend(job.call, &job.limits).map_err(Failure::Ended)?;
-    let alive = loan.insert(lent).alive();
+    let lent = match instances {
+        Instances::Fresh => None,
+        Instances::Kept(kept) => {
+            let lent = kept.lend(job.call, &job.limits).map_err(Failure::Ended)?;
+            Some(Loan::Kept(lent))
+        }
+        Instances::Keyed(keyed) => {
+            let lent = keyed.lend(function, &job.limits, job.call).await?;
+            Some(Loan::Keyed(lent))
+        }
+    };
+    *loan = lent;
+    let alive = loan.as_mut().and_then(Loan::alive);
     Ok(alive.ok_or_else(|| Error::msg("the instance was given back"))?)
 }
 

@@ -3,6 +3,7 @@
 //! Owns: what a loaded component is and the table of its exports. It must not know how a call of
 //! one is run.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,10 +17,12 @@ use crate::cache;
 use crate::config;
 use crate::engine::Engine;
 use crate::error::Outcome;
-use crate::exports::Callee;
+use crate::exports::{Callee, Instances};
 use crate::function::{Fast, Function};
 use crate::host;
 use crate::instance::Data;
+use crate::isolation::{Family, Isolation};
+use crate::keyed::{Keyed, View};
 use crate::limits::Limits;
 use crate::plugin::Plugin;
 use crate::values::{Signature, TypeBudget};
@@ -65,6 +68,10 @@ pub struct Loaded {
     pub handles: Vec<u32>,
     /// It, ready to be instantiated.
     pub pre: InstancePre<Data>,
+    /// What its keys have in common; none where no instance outlives its call.
+    pub family: Option<Arc<Family>>,
+    /// What each of its keys has.
+    pub views: HashMap<String, View>,
     /// The component.
     pub plugin: Arc<Plugin>,
 }
@@ -113,13 +120,22 @@ pub enum Origin {
     Compiled,
 }
 
+/// Under which terms a component is loaded.
+#[derive(Clone, Copy, Default)]
+pub struct Terms {
+    /// What one call may use.
+    pub limits: Limits,
+    /// How long an instance lives.
+    pub isolation: Isolation,
+}
+
 /// Makes a component callable under limits: its number and the answer for the caller, as JSON.
 pub fn load(
     engine: &Engine,
     id: &str,
     source: Source,
     (component, origin): (Component, Origin),
-    limits: Limits,
+    Terms { limits, isolation }: Terms,
 ) -> Result<(u32, Vec<u8>), Outcome> {
     let Source {
         description,
@@ -148,7 +164,13 @@ pub fn load(
     let pool_share = config::pool_share(memories, tables, description.census.core_instances);
     let group = host::group_add(engine.host(), &limits.group(pool_share))
         .map_err(|status| Outcome::message(status, "no place for another plugin"))?;
-    let plugin = Plugin::new(id, engine.host(), group, pool_share, limits);
+    let plugin = Arc::new(Plugin::new(
+        id,
+        engine.host(),
+        (group, pool_share),
+        limits,
+        Arc::clone(engine.reserve()),
+    ));
     let mut exports: Vec<(String, ExportKind)> = description
         .functions
         .iter()
@@ -156,7 +178,8 @@ pub fn load(
         .zip(kinds)
         .collect();
     exports.extend(proxy.map(|proxy| (HTTP_NAME.to_owned(), ExportKind::Http(proxy))));
-    let loaded = register(engine, Arc::new(plugin), group, pre, exports)?;
+    let family = Family::of(engine, &plugin, isolation);
+    let loaded = register(engine, plugin, family, pre, exports)?;
     let named = loaded.named;
 
     let mut targets = loaded.targets.iter();
@@ -303,24 +326,41 @@ fn full_name(function: &ExportedFunction) -> String {
 fn register(
     engine: &Engine,
     plugin: Arc<Plugin>,
-    group: u32,
+    family: Option<Arc<Family>>,
     pre: InstancePre<Data>,
     exports: Vec<(String, ExportKind)>,
 ) -> Result<Loaded, Outcome> {
+    let group = plugin.group();
+    // That of whoever names no key.
+    let keyed = match &family {
+        Some(family) => Some(Keyed::new(family, &plugin.limits())?),
+        None => None,
+    };
     let mut names = Vec::with_capacity(exports.len());
     let mut loaded = Loaded {
         named: 0,
         targets: Vec::new(),
         handles: Vec::new(),
         pre,
+        family,
+        views: HashMap::new(),
         plugin,
     };
     for (name, kind) in exports {
+        // A request has an instance of its own, however long those of functions live.
+        let keyed = keyed
+            .as_ref()
+            .filter(|_| !matches!(kind, ExportKind::Http(_)));
+        let group = keyed.and_then(|keyed| keyed.group()).unwrap_or(group);
+        let instances = match keyed {
+            Some(keyed) => Instances::Keyed(Arc::clone(keyed)),
+            None => Instances::Fresh,
+        };
         let export = Arc::new(Export {
             plugin: Arc::clone(&loaded.plugin),
             kind,
         });
-        let callee = Callee { export, kept: None };
+        let callee = Callee { export, instances };
         let added = engine.exports().add(callee).and_then(|handle| {
             loaded.handles.push(handle);
             host::target_add(engine.host(), engine.number(), handle, group).ok()

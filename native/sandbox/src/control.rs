@@ -1,4 +1,4 @@
-//! CONTROL requests: load, describe, unload, instantiate, drop_instance, limits, stats.
+//! CONTROL requests: load, describe, unload, isolate, instantiate, drop_instance, limits, stats.
 //!
 //! Owns: which part of the engine answers which. It must not know how any of it is done.
 
@@ -13,11 +13,14 @@ use crate::abi::{
     ATOLL_INVALID_ARGUMENT, ATOLL_NOT_FOUND, ATOLL_OK,
 };
 use crate::call::Payload;
-use crate::component::{self, Source};
+use crate::component::{self, Source, Terms};
 use crate::engine::Engine;
 use crate::error::Outcome;
+use crate::exports::Instances;
 use crate::host::{Blob, CallRef};
+use crate::isolation::Isolation;
 use crate::kept;
+use crate::keyed::KEY_BYTES_MAX;
 use crate::limits::Limits;
 use crate::request::{self, Request};
 use crate::task::{Begun, CallFuture, Guard, forget_panic};
@@ -49,7 +52,16 @@ pub fn run(engine: &Arc<Engine>, call: CallRef, payload: Payload, flags: u32) ->
     let future = match request {
         Request::Instantiate { component } => return instantiate(engine, call, component),
         Request::DropInstance { instance } => drop_instance(engine, instance),
-        Request::Load { id, blob, limits } => load(engine, call, blob, id, limits),
+        Request::Load {
+            id,
+            blob,
+            limits,
+            isolation,
+        } => {
+            let terms = Terms { limits, isolation };
+            load(engine, call, blob, id, terms)
+        }
+        Request::Isolate { component, key } => ready(isolate(engine, component, &key)),
         Request::Describe { blob } => describe(engine, call, blob),
         Request::Unload { component } => unload(engine, component),
         Request::Limits { component, limits } => {
@@ -190,7 +202,7 @@ enum Step {
     ToCompile(Source, Blob, String),
 }
 
-fn load(engine: &Arc<Engine>, call: CallRef, blob: u32, id: String, limits: Limits) -> CallFuture {
+fn load(engine: &Arc<Engine>, call: CallRef, blob: u32, id: String, terms: Terms) -> CallFuture {
     let blob = match take(call, blob) {
         Ok(blob) => blob,
         Err(outcome) => return ready(Err(outcome)),
@@ -198,7 +210,7 @@ fn load(engine: &Arc<Engine>, call: CallRef, blob: u32, id: String, limits: Limi
     let engine = Arc::clone(engine);
     Box::pin(async move {
         let receiver = Receiver::new(&engine);
-        match loading(&engine, &receiver, blob, id, limits).await {
+        match loading(&engine, &receiver, blob, id, terms).await {
             Ok(bytes) => {
                 receiver.received();
                 Outcome {
@@ -217,14 +229,14 @@ async fn loading(
     receiver: &Receiver,
     blob: Blob,
     id: String,
-    limits: Limits,
+    terms: Terms,
 ) -> Result<Vec<u8>, Outcome> {
     let sender = receiver.sender();
     let first = move |engine: &Engine| {
         let source = component::source(blob.as_slice())?;
         match component::cached(engine, &source) {
             Some(code) => {
-                let loaded = component::load(engine, &id, source, code, limits)?;
+                let loaded = component::load(engine, &id, source, code, terms)?;
                 sender.send(engine, loaded).map(Step::Loaded)
             }
             None => Ok(Step::ToCompile(source, blob, id)),
@@ -241,10 +253,18 @@ async fn loading(
         // Whoever asked may have gone meanwhile; the thread goes on to the end.
         let _place = place;
         let code = component::compile(engine, &source, blob.as_slice())?;
-        let loaded = component::load(engine, &id, source, code, limits)?;
+        let loaded = component::load(engine, &id, source, code, terms)?;
         sender.send(engine, loaded)
     })
     .await
+}
+
+fn isolate(engine: &Engine, component: u32, key: &str) -> Result<Value, Outcome> {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        let message = format!("a key has 1 to {KEY_BYTES_MAX} bytes");
+        return Err(Outcome::message(ATOLL_INVALID_ARGUMENT, message));
+    }
+    engine.isolate(component, key)
 }
 
 fn unload(engine: &Engine, component: u32) -> CallFuture {
@@ -268,7 +288,7 @@ fn instantiate(engine: &Arc<Engine>, call: CallRef, component: u32) -> Work {
     };
     let guard = Guard {
         plugin: Arc::clone(&plan.plugin),
-        kept: None,
+        instances: Instances::Fresh,
         limits: plan.limits,
         running: Some(Begun::of(engine).keep()),
     };

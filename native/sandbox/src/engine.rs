@@ -18,10 +18,13 @@ use crate::abi::{ATOLL_NOT_FOUND, ATOLL_OK, AtollStatus};
 use crate::cache::Cache;
 use crate::component::Loaded;
 use crate::config::{self, Settings};
+use crate::error::Outcome;
 use crate::exports::Exports;
 use crate::host::{self, Host};
 use crate::instance::Data;
+use crate::isolation::Reserve;
 use crate::kept::{Plan, Registered};
+use crate::keyed::{self, KEYS_MAX, View};
 use crate::limits::Limits;
 use crate::plugin::Plugin;
 use crate::ticker::{Clock, Ticker};
@@ -61,6 +64,7 @@ pub struct Engine {
     instances_asked: u32,
     exports: Exports,
     compiling: Arc<Semaphore>,
+    reserve: Arc<Reserve>,
     components: Mutex<Components>,
     calls_migrated: AtomicU64,
     closing: AtomicBool,
@@ -114,6 +118,7 @@ impl Owner {
             instances_asked: settings.instances,
             exports: Exports::default(),
             compiling: Arc::new(Semaphore::new(COMPILING_MAX)),
+            reserve: Arc::default(),
             components: Mutex::default(),
             calls_migrated: AtomicU64::new(0),
             closing: AtomicBool::new(false),
@@ -203,6 +208,11 @@ impl Engine {
         Arc::clone(&self.compiling)
     }
 
+    /// The instances that rest.
+    pub fn reserve(&self) -> &Arc<Reserve> {
+        &self.reserve
+    }
+
     /// Whether the core is shutting down: nothing may be registered with it any more.
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
@@ -259,6 +269,9 @@ impl Engine {
         for registered in &kept {
             self.remove_exports(&registered.targets, &registered.handles);
         }
+        for view in loaded.views.values() {
+            self.remove_exports(&view.targets, &view.handles);
+        }
         host::plugin_remove(self.host, loaded.named);
         self.remove_exports(&loaded.targets, &loaded.handles);
         Some((loaded, kept))
@@ -278,6 +291,16 @@ impl Engine {
             return ATOLL_NOT_FOUND;
         };
         let mut status = plugin.set_limits(limits);
+        let family = self
+            .components()
+            .loaded
+            .get(&number)
+            .and_then(|l| l.family.clone());
+        if let Some(family) = family
+            && let other @ 1.. = family.set_limits(&limits)
+        {
+            status = other;
+        }
         let kept: Vec<_> = self
             .components()
             .instances
@@ -307,6 +330,73 @@ impl Engine {
         })
     }
 
+    /// What a key of a component has; made at its first use.
+    pub fn isolate(&self, number: u32, key: &str) -> Result<Value, Outcome> {
+        let (family, handles) = {
+            let components = self.components();
+            let loaded = components
+                .loaded
+                .get(&number)
+                .ok_or_else(Outcome::not_found)?;
+            if let Some(view) = loaded.views.get(key) {
+                return Ok(view.answer());
+            }
+            (loaded.family.clone(), loaded.handles.clone())
+        };
+        let family = family.ok_or_else(|| {
+            Outcome::unsupported("each call has a fresh instance: there is nothing to keep apart")
+        })?;
+        self.forget_keys(number)?;
+        let view = keyed::view(self, &family, &handles)?;
+        let answer = view.answer();
+        let refused = {
+            let mut components = self.components();
+            match components.loaded.get_mut(&number) {
+                None => Some((view, Err(Outcome::not_found()))),
+                Some(loaded) => match loaded.views.get(key).map(View::answer) {
+                    // Another thread was faster.
+                    Some(theirs) => Some((view, Ok(theirs))),
+                    None => {
+                        loaded.views.insert(key.to_owned(), view);
+                        None
+                    }
+                },
+            }
+        };
+        match refused {
+            None => Ok(answer),
+            Some((view, answer)) => {
+                self.remove_exports(&view.targets, &view.handles);
+                answer
+            }
+        }
+    }
+
+    /// Makes room for another key of a component: those go for which nothing runs and nothing rests,
+    /// and their targets with them.
+    fn forget_keys(&self, number: u32) -> Result<(), Outcome> {
+        let forgotten: Vec<(String, View)> = {
+            let mut components = self.components();
+            let Some(loaded) = components.loaded.get_mut(&number) else {
+                return Err(Outcome::not_found());
+            };
+            if loaded.views.len() < KEYS_MAX {
+                return Ok(());
+            }
+            loaded
+                .views
+                .extract_if(|_, view| view.keyed.is_empty())
+                .collect()
+        };
+        for (_, view) in &forgotten {
+            self.remove_exports(&view.targets, &view.handles);
+        }
+        match forgotten.is_empty() {
+            true => Err(keyed::too_many()),
+            false => Ok(()),
+        }
+    }
+
     /// Adds a kept instance; returns its number, or the instance when its component has gone.
     pub fn add_instance(&self, registered: Registered) -> Result<u32, Box<Registered>> {
         let mut components = self.components();
@@ -328,13 +418,23 @@ impl Engine {
 
     /// Counters, and what is degraded and why.
     pub fn stats(&self) -> Value {
-        let (components, kept) = {
+        let (components, kept, families) = {
             let components = self.components();
-            (components.loaded.len(), components.instances.len())
+            let families: Vec<_> = components
+                .loaded
+                .values()
+                .filter_map(|l| l.family.clone())
+                .collect();
+            (
+                components.loaded.len(),
+                components.instances.len(),
+                families,
+            )
         };
         let mut stats = json!({
             "components": components,
             "instancesKept": kept,
+            "instancesResting": families.iter().map(|family| family.resting()).sum::<usize>(),
             "callsRunning": self.clock.running(),
             "callsMigrated": self.calls_migrated.load(Ordering::Relaxed),
             "instances": self.instances,

@@ -6,8 +6,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::component::Export;
+use crate::abi::ATOLL_IO;
+use crate::component::{Export, ExportKind};
+use crate::engine::Engine;
+use crate::error::Outcome;
+use crate::host;
 use crate::kept::Kept;
+use crate::keyed::Keyed;
 
 /// Bits of a handle that are its index; the others are its generation.
 const INDEX_BITS: u32 = 20;
@@ -20,8 +25,38 @@ const LAST_GENERATION: u32 = u32::MAX >> INDEX_BITS;
 pub struct Callee {
     /// The export.
     pub export: Arc<Export>,
-    /// The instance whose export it is; none: each call has a fresh one.
-    pub kept: Option<Arc<Kept>>,
+    /// The instances that it is called in.
+    pub instances: Instances,
+}
+
+/// Which instances a handle's calls have.
+#[derive(Clone)]
+pub enum Instances {
+    /// A fresh one each.
+    Fresh,
+    /// This one.
+    Kept(Arc<Kept>),
+    /// One of those of a key.
+    Keyed(Arc<Keyed>),
+}
+
+impl Instances {
+    /// Says how a call ended that took an instance and did not put it back.
+    pub fn ended_by(&self, outcome: &Outcome) {
+        match self {
+            Instances::Fresh => {}
+            Instances::Kept(kept) => kept.ended_by(outcome),
+            Instances::Keyed(keyed) => keyed.ended_by(outcome),
+        }
+    }
+
+    /// Whether a call that is cancelled shall come to its end.
+    pub fn finish_cancelled(&self) -> bool {
+        match self {
+            Instances::Fresh | Instances::Kept(_) => false,
+            Instances::Keyed(keyed) => keyed.finishes_cancelled(),
+        }
+    }
 }
 
 /// The table.
@@ -98,4 +133,41 @@ impl Exports {
         }
         removed
     }
+}
+
+/// A component's functions once more, each calling these instances: targets and handles. On failure
+/// there are none.
+pub fn add_exports(
+    engine: &Engine,
+    handles: &[u32],
+    group: u32,
+    instances: &Instances,
+) -> Result<(Vec<u32>, Vec<u32>), Outcome> {
+    let (mut targets, mut own) = (Vec::new(), Vec::new());
+    for &handle in handles {
+        let Some(callee) = engine.exports().get(handle) else {
+            engine.remove_exports(&targets, &own);
+            return Err(Outcome::not_found());
+        };
+        if matches!(callee.export.kind, ExportKind::Http(_)) {
+            continue;
+        }
+        let callee = Callee {
+            export: Arc::clone(&callee.export),
+            instances: instances.clone(),
+        };
+        let added = engine.exports().add(callee).and_then(|handle| {
+            own.push(handle);
+            host::target_add(engine.host(), engine.number(), handle, group).ok()
+        });
+        match added {
+            Some(target) => targets.push(target),
+            None => {
+                engine.remove_exports(&targets, &own);
+                let message = "no target is left for another instance";
+                return Err(Outcome::message(ATOLL_IO, message));
+            }
+        }
+    }
+    Ok((targets, own))
 }

@@ -31,6 +31,7 @@ use crate::error::Outcome;
 use crate::exports::Callee;
 use crate::http_head;
 use crate::instance::{self, Data};
+use crate::isolation;
 use crate::limits::Limits;
 use crate::state::CallState;
 
@@ -93,7 +94,14 @@ async fn handle(
         .http()
         .new_incoming_request(scheme, request)?;
     let out = store.data_mut().http().new_response_outparam(sender)?;
-    let proxy = proxy.instantiate_async(&mut store).await?;
+    let reserve = job.callee.export.plugin.reserve();
+    let proxy = loop {
+        match proxy.instantiate_async(&mut store).await {
+            // What rests gives way. The pool refuses before it has made anything.
+            Err(error) if isolation::is_full(&error) && reserve.make_room() => {}
+            made => break made?,
+        }
+    };
     proxy
         .wasi_http_incoming_handler()
         .call_handle(&mut store, request, out)

@@ -26,10 +26,9 @@ use crate::call::{self, Job, Payload};
 use crate::control::{self, Work};
 use crate::engine::Engine;
 use crate::error::Outcome;
-use crate::exports::Callee;
+use crate::exports::{Callee, Instances};
 use crate::host::{CallRef, Reply};
 use crate::http;
-use crate::kept::Kept;
 use crate::limits::Limits;
 use crate::meter;
 use crate::plugin::Plugin;
@@ -114,7 +113,7 @@ pub fn start(
             Inline::Overran => plugin.overran(engine.clock().now_ms()),
             Inline::Panicked => {
                 abandon(future);
-                return finish(reply, panicked(callee.kept.as_deref()));
+                return finish(reply, panicked(&callee.instances));
             }
         }
     }
@@ -124,7 +123,7 @@ pub fn start(
         state: state.unwrap_or_else(|| Arc::new(CallState::new(call))),
         guard: Some(Guard {
             plugin: Arc::clone(plugin),
-            kept: callee.kept.clone(),
+            instances: callee.instances.clone(),
             limits,
             running: Some(running.keep()),
         }),
@@ -197,11 +196,9 @@ enum Inline {
 }
 
 /// The end of a call that panicked, and of the instance it had.
-fn panicked(kept: Option<&Kept>) -> Outcome {
+fn panicked(instances: &Instances) -> Outcome {
     let outcome = Outcome::panic();
-    if let Some(kept) = kept {
-        kept.ended_by(&outcome);
-    }
+    instances.ended_by(&outcome);
     outcome
 }
 

@@ -16,15 +16,14 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use crate::abi::{
-    ATOLL_IO, ATOLL_NOT_FOUND, ATOLL_OK, ATOLL_OVERLOADED, ATOLL_TOOL_ERROR, AtollGroupLimits,
-    AtollStatus,
+    ATOLL_NOT_FOUND, ATOLL_OK, ATOLL_OVERLOADED, ATOLL_TOOL_ERROR, AtollGroupLimits, AtollStatus,
 };
-use crate::component::ExportKind;
 use crate::engine::Engine;
 use crate::error::Outcome;
-use crate::exports::Callee;
+use crate::exports::{Instances, add_exports};
 use crate::host::{self, CallRef, Host};
 use crate::instance::{self, Data};
+use crate::isolation;
 use crate::limits::Limits;
 use crate::plugin::Plugin;
 use crate::task::forget_panic;
@@ -67,7 +66,7 @@ impl Kept {
 
     /// Changes what its bulkhead takes from the component's limits.
     pub fn set_limits(&self, limits: &Limits) -> AtollStatus {
-        host::group_set(self.host, self.group, &group(limits))
+        host::group_set(self.host, self.group, &one_at_a_time(limits))
     }
 
     /// Lends the instance to a call, whose own budgets start afresh.
@@ -159,13 +158,14 @@ impl Drop for Loan {
 }
 
 /// Drops what may panic when dropped.
-fn discard<T>(value: T) {
+pub fn discard<T>(value: T) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
         forget_panic(panic);
     }
 }
 
-fn message_of(outcome: &Outcome) -> String {
+/// What it says, for those who were not there.
+pub fn message_of(outcome: &Outcome) -> String {
     serde_json::from_slice::<Value>(&outcome.bytes)
         .ok()
         .and_then(|json| json["message"].as_str().map(str::to_owned))
@@ -173,7 +173,7 @@ fn message_of(outcome: &Outcome) -> String {
 }
 
 /// One call at a time; as many may wait as for the component.
-fn group(limits: &Limits) -> AtollGroupLimits {
+pub fn one_at_a_time(limits: &Limits) -> AtollGroupLimits {
     AtollGroupLimits {
         concurrency_max: 1,
         ..limits.group(1)
@@ -209,15 +209,12 @@ pub struct Plan {
 /// Instantiates; the answer for the caller. Runs the guest's start functions under its limits.
 pub async fn instantiate(engine: Arc<Engine>, call: CallRef, plan: Plan) -> Result<Value, Outcome> {
     let limits = plan.limits;
-    let mut store = instance::store(engine.wasm(), &limits, call);
-    let instance = plan
-        .pre
-        .instantiate_async(&mut store)
+    let mut alive = isolation::instantiate(&plan.pre, &plan.plugin, &limits, call)
         .await
         .map_err(|error| Outcome::from_wasmtime(&error, &limits))?;
-    store.data_mut().rest();
+    alive.store.data_mut().rest();
     // Nothing is awaited from here on: whoever gets a number also gets its reply.
-    register(&engine, plan, Alive { store, instance })
+    register(&engine, plan, alive)
 }
 
 fn register(engine: &Engine, plan: Plan, alive: Alive) -> Result<Value, Outcome> {
@@ -225,7 +222,7 @@ fn register(engine: &Engine, plan: Plan, alive: Alive) -> Result<Value, Outcome>
         return Err(Outcome::cancelled());
     }
     let host = engine.host();
-    let group = host::group_add(host, &group(&plan.limits))
+    let group = host::group_add(host, &one_at_a_time(&plan.limits))
         .map_err(|status| Outcome::message(status, "no place for another instance"))?;
     let kept = Arc::new(Kept {
         host,
@@ -234,16 +231,14 @@ fn register(engine: &Engine, plan: Plan, alive: Alive) -> Result<Value, Outcome>
         gone: Mutex::new(None),
         _plugin: Arc::clone(&plan.plugin),
     });
-    let mut registered = Registered {
+    let instances = Instances::Kept(Arc::clone(&kept));
+    let (targets, handles) = add_exports(engine, &plan.handles, group, &instances)?;
+    let registered = Registered {
         component: plan.component,
-        targets: Vec::new(),
-        handles: Vec::new(),
+        targets,
+        handles,
         kept,
     };
-    if let Err(outcome) = add_exports(engine, &plan.handles, &mut registered) {
-        engine.remove_exports(&registered.targets, &registered.handles);
-        return Err(outcome);
-    }
     let functions: Vec<Value> = registered
         .targets
         .iter()
@@ -261,30 +256,4 @@ fn register(engine: &Engine, plan: Plan, alive: Alive) -> Result<Value, Outcome>
             Err(Outcome::not_found())
         }
     }
-}
-
-/// The component's functions once more, each calling this instance.
-fn add_exports(
-    engine: &Engine,
-    handles: &[u32],
-    registered: &mut Registered,
-) -> Result<(), Outcome> {
-    let full = || Outcome::message(ATOLL_IO, "no target is left for another instance");
-    for &handle in handles {
-        let callee = engine.exports().get(handle);
-        let export = Arc::clone(&callee.ok_or_else(Outcome::not_found)?.export);
-        if matches!(export.kind, ExportKind::Http(_)) {
-            continue;
-        }
-        let callee = Callee {
-            export,
-            kept: Some(Arc::clone(&registered.kept)),
-        };
-        let own = engine.exports().add(callee).ok_or_else(full)?;
-        registered.handles.push(own);
-        let target = host::target_add(engine.host(), engine.number(), own, registered.kept.group)
-            .map_err(|_| full())?;
-        registered.targets.push(target);
-    }
-    Ok(())
 }

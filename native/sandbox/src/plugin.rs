@@ -3,12 +3,13 @@
 //! Owns: its group in the core, which is removed with it. It must not know its exports.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::oneshot;
 
 use crate::abi::AtollStatus;
 use crate::host::{self, Host};
+use crate::isolation::Reserve;
 use crate::limits::Limits;
 use crate::meter::Held;
 
@@ -27,6 +28,7 @@ pub struct Plugin {
     /// Shares of the pool that one call takes.
     pool_share: u32,
     limits: RwLock<Limits>,
+    reserve: Arc<Reserve>,
     overran_until_ms: AtomicU64,
     suspected_until_ms: AtomicU64,
     ended: Mutex<Option<oneshot::Sender<()>>>,
@@ -34,13 +36,20 @@ pub struct Plugin {
 
 impl Plugin {
     /// One whose calls the core's group counts, each as so many shares of the pool.
-    pub fn new(id: &str, host: Host, group: u32, pool_share: u32, limits: Limits) -> Plugin {
+    pub fn new(
+        id: &str,
+        host: Host,
+        (group, pool_share): (u32, u32),
+        limits: Limits,
+        reserve: Arc<Reserve>,
+    ) -> Plugin {
         Plugin {
             id: id.to_owned(),
             host,
             group,
             pool_share,
             limits: RwLock::new(limits),
+            reserve,
             overran_until_ms: AtomicU64::new(0),
             suspected_until_ms: AtomicU64::new(0),
             ended: Mutex::new(None),
@@ -61,6 +70,21 @@ impl Plugin {
     pub fn set_limits(&self, limits: Limits) -> AtollStatus {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
         host::group_set(self.host, self.group, &limits.group(self.pool_share))
+    }
+
+    /// Instances that may exist at once under limits: as many as calls may run.
+    pub fn instances_max(&self, limits: &Limits) -> u32 {
+        limits.group(self.pool_share).concurrency_max
+    }
+
+    /// What rests in the pool, its own and that of others.
+    pub fn reserve(&self) -> &Reserve {
+        &self.reserve
+    }
+
+    /// Where its calls are counted.
+    pub fn group(&self) -> u32 {
+        self.group
     }
 
     /// Notes that a call needed more than its inline slice.

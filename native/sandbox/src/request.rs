@@ -9,6 +9,7 @@ use rkyv::rancor::Error;
 use rkyv::util::AlignedVec;
 use rkyv::{Archive, Serialize};
 
+use crate::isolation::Isolation;
 use crate::limits::Limits;
 
 /// The version of the archives that are written and read here. An archive does not describe itself:
@@ -34,6 +35,9 @@ pub enum Request {
         /// What one call may use.
         #[serde(default)]
         limits: Limits,
+        /// How long an instance lives.
+        #[serde(default)]
+        isolation: Isolation,
     },
     /// Says what a component exports.
     Describe {
@@ -64,6 +68,13 @@ pub enum Request {
     },
     /// Counters of the engine.
     Stats,
+    /// The targets of a component's functions for a key, whose instances are its own.
+    Isolate {
+        /// Number of a loaded component.
+        component: u32,
+        /// For whom the calls are.
+        key: String,
+    },
 }
 
 /// Why a payload is no archive of a request.
@@ -129,8 +140,12 @@ mod tests {
             id: "a name that is too long to be stored inline".into(),
             blob: 7,
             limits: Limits::default(),
+            isolation: Isolation::default(),
         });
-        let ArchivedRequest::Load { id, blob, limits } = read(&bytes).expect("valid") else {
+        let ArchivedRequest::Load {
+            id, blob, limits, ..
+        } = read(&bytes).expect("valid")
+        else {
             panic!("another request");
         };
         assert!(bytes.as_ptr_range().contains(&id.as_ptr()));
@@ -144,6 +159,7 @@ mod tests {
             id: "a name that is too long to be stored inline".into(),
             blob: 7,
             limits: Limits::default(),
+            isolation: Isolation::default(),
         });
         assert!(matches!(read(&[]), Err(NoArchive::Short)));
         assert!(matches!(read(&good[..7]), Err(NoArchive::Short)));
@@ -174,13 +190,28 @@ mod tests {
         };
         let (id, blob, component, instance) = ("some plugin".to_owned(), 17, 18, 19);
         vec![
-            ("load", Request::Load { id, blob, limits }),
+            (
+                "load",
+                Request::Load {
+                    id,
+                    blob,
+                    limits,
+                    isolation: Isolation::Call,
+                },
+            ),
             ("describe", Request::Describe { blob }),
             ("unload", Request::Unload { component }),
             ("instantiate", Request::Instantiate { component }),
             ("drop-instance", Request::DropInstance { instance }),
             ("limits", Request::Limits { component, limits }),
             ("stats", Request::Stats),
+            (
+                "isolate",
+                Request::Isolate {
+                    component,
+                    key: "a tenant".to_owned(),
+                },
+            ),
         ]
     }
 

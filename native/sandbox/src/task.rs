@@ -17,8 +17,8 @@ use tokio::time::{Instant, Sleep};
 use crate::abi::{ATOLL_PENDING, AtollRequest, AtollStatus};
 use crate::engine::Engine;
 use crate::error::Outcome;
+use crate::exports::Instances;
 use crate::host::Reply;
-use crate::kept::Kept;
 use crate::limits::{LimitExceeded, LimitKind, Limits};
 use crate::meter;
 use crate::plugin::Plugin;
@@ -27,6 +27,9 @@ use crate::state::CallState;
 
 /// A call that can be polled anywhere.
 pub type CallFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// How long a call that was cancelled may take to leave its actor in no doubt.
+const FINISH: Duration = Duration::from_secs(1);
 
 /// CPU time on the workers that counts as overrunning an inline slice.
 const OVERRAN_NS: u64 = 2_000_000;
@@ -98,6 +101,7 @@ pub fn spawn(engine: &Arc<Engine>, call: Move, state_out: &mut *mut c_void) -> A
         guard,
         timer,
         wall,
+        cancelled: false,
         used_ns,
     });
     ATOLL_PENDING
@@ -119,8 +123,8 @@ fn end(deadline: Deadline, wall_ns: Option<u64>) -> (Option<u64>, bool) {
 pub struct Guard {
     /// Whose call it is.
     pub plugin: Arc<Plugin>,
-    /// The instance it calls; none: a fresh one.
-    pub kept: Option<Arc<Kept>>,
+    /// The instances it is called in.
+    pub instances: Instances,
     /// Limits at its start.
     pub limits: Limits,
     /// Its place in the count of running calls.
@@ -176,6 +180,7 @@ struct Task {
     guard: Option<Guard>,
     timer: Option<Pin<Box<Sleep>>>,
     wall: bool,
+    cancelled: bool,
     used_ns: u64,
 }
 
@@ -198,7 +203,7 @@ impl Future for Task {
 
 impl Task {
     fn step(&mut self, context: &mut Context<'_>) -> Option<Outcome> {
-        if self.state.register(context.waker()) {
+        if self.state.register(context.waker()) && !self.finishes() {
             return Some(Outcome::cancelled());
         }
         if let Some(timer) = &mut self.timer
@@ -234,6 +239,24 @@ impl Task {
         }
     }
 
+    /// Whether a cancelled call goes on: only its answer is dropped, in time.
+    fn finishes(&mut self) -> bool {
+        let Some(guard) = &self.guard else {
+            return false;
+        };
+        if self.cancelled || !guard.instances.finish_cancelled() {
+            return self.cancelled;
+        }
+        self.cancelled = true;
+        let latest = Instant::now() + FINISH;
+        match &mut self.timer {
+            Some(timer) if timer.deadline() <= latest => {}
+            Some(timer) => timer.as_mut().reset(latest),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(latest))),
+        }
+        true
+    }
+
     fn late(&self) -> Outcome {
         match &self.guard {
             Some(guard) if self.wall => Outcome::limit(&LimitExceeded {
@@ -251,11 +274,13 @@ impl Task {
         }
         self.state.end();
         self.engine.count_migrated();
+        let outcome = match self.cancelled {
+            true => Outcome::cancelled(),
+            false => outcome,
+        };
         if let Some(guard) = &mut self.guard {
             guard.running = None;
-            if let Some(kept) = &guard.kept {
-                kept.ended_by(&outcome);
-            }
+            guard.instances.ended_by(&outcome);
         }
         if let Some(reply) = self.reply.take() {
             reply.send(outcome.status, outcome.flags, &outcome.bytes);

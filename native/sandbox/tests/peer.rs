@@ -4,6 +4,7 @@
 mod common;
 
 use atoll_sandbox::abi::*;
+use atoll_sandbox::isolation::Isolation;
 use atoll_sandbox::limits::Limits;
 use atoll_sandbox::request::{self, Request};
 use common::core::Reply;
@@ -37,7 +38,15 @@ fn a_component_is_loaded_called_and_unloaded_by_archives() {
     };
     let blob = Rig::blob(&wat::parse_str(guests::echo()).unwrap());
     let id = "archived".to_owned();
-    let reply = archived(&rig, &Request::Load { id, blob, limits });
+    let reply = archived(
+        &rig,
+        &Request::Load {
+            id,
+            blob,
+            limits,
+            isolation: Isolation::default(),
+        },
+    );
     assert_eq!(reply.status, ATOLL_OK, "{}", reply.text());
     let loaded = reply.json();
     let component = loaded["component"].as_u64().unwrap() as u32;
