@@ -5,9 +5,10 @@
  */
 import { componentOf } from "../plugins/build.ts";
 import { discover } from "../plugins/discovery.ts";
-import { loadComponent, profileOf } from "../plugins/plugin.ts";
+import { loadComponent, type PluginProfile, profileOf } from "../plugins/plugin.ts";
 import { deriveTools, type Tool, type Unmapped } from "../plugins/tools.ts";
 import { AtollError } from "../core/errors.ts";
+import { type Isolation, isolationText } from "../core/isolation.ts";
 import type { LoadedComponent } from "../sandbox/sandbox.ts";
 import { readWorld } from "../sandbox/wit/resolve.ts";
 import { openEngine } from "../server/engines.ts";
@@ -25,6 +26,7 @@ export interface Inspection {
   readonly bytes: number;
   readonly engine: string;
   readonly http: boolean;
+  readonly isolation: Isolation;
   readonly tools: readonly Tool[];
   readonly unmapped: readonly Unmapped[];
   readonly imports: readonly string[];
@@ -53,7 +55,7 @@ export async function inspect(context: CommandContext): Promise<number> {
   try {
     const profile = profileOf(plugin, config);
     const component = await loadComponent(sandbox, profile, bytes);
-    const report = inspectionOf(profile.id, profile.prefix, bytes.length, component);
+    const report = inspectionOf(profile, bytes.length, component);
     if (context.flags.has("json")) context.output.out(`${JSON.stringify(report)}\n`);
     else print(report, context.output);
     await component.unload();
@@ -64,8 +66,7 @@ export async function inspect(context: CommandContext): Promise<number> {
 }
 
 function inspectionOf(
-  id: string,
-  prefix: string | null,
+  { id, prefix, isolation }: PluginProfile,
   bytes: number,
   component: LoadedComponent,
 ): Inspection {
@@ -79,6 +80,7 @@ function inspectionOf(
     bytes,
     engine: component.engine,
     http: component.http,
+    isolation,
     tools,
     unmapped,
     imports,
@@ -94,6 +96,7 @@ function print(report: Inspection, output: Output): void {
     lines.push(...rows.map((row) => `  ${row}`));
   };
   lines.push(`component ${report.id}: ${report.bytes} bytes, sha256 ${report.digest}`);
+  lines.push(`isolation ${isolationText(report.isolation)}`);
   section(
     "Tools",
     report.tools.flatMap((tool) => [

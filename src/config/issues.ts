@@ -22,6 +22,8 @@ export interface Finding {
 
 /** The first issue, in the order of the schema. */
 export function findingOf(schema: v.GenericSchema, issue: v.BaseIssue<unknown>): Finding {
+  const inside = insideUnion(issue);
+  if (inside !== null) return findingOf(schema, inside);
   const path = (issue.path ?? []).map((item) => item.key as string | number);
   const last = path[path.length - 1];
   if (issue.type === "strict_object" && issue.expected === "never") {
@@ -49,6 +51,15 @@ export function findingOf(schema: v.GenericSchema, issue: v.BaseIssue<unknown>):
   };
 }
 
+/** What is wrong inside of the alternative that was meant: the one whose kind of value was given. */
+function insideUnion(issue: v.BaseIssue<unknown>): v.BaseIssue<unknown> | null {
+  if (issue.type !== "union") return null;
+  const inner = issue.issues?.find((each) => (each.path?.length ?? 0) > 0);
+  if (inner?.path === undefined) return null;
+  const [first, ...rest] = [...(issue.path ?? []), ...inner.path];
+  return first === undefined ? null : { ...inner, path: [first, ...rest] };
+}
+
 /** A path as people write it: `http.bodyBytes`, `plugins[0]`. */
 export function pathText(path: readonly (string | number)[]): string {
   return path.map((key, index) =>
@@ -73,8 +84,12 @@ function expectation(issue: v.BaseIssue<unknown>): string {
       return `at least ${String(requirement)}`;
     case "max_value":
       return `at most ${String(requirement)}`;
-    case "picklist":
     case "union":
+      // valibot's own words begin like this; others are the schema's.
+      return issue.message.startsWith("Invalid type:")
+        ? alternatives(issue.expected ?? "")
+        : issue.message;
+    case "picklist":
     case "variant":
     case "literal":
       return alternatives(issue.expected ?? "");

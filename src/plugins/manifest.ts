@@ -43,7 +43,6 @@ export function parseManifest(text: string, file: string): Manifest {
   if (typeof scan.value !== "object" || scan.value === null || Array.isArray(scan.value)) {
     throw refusal(file, `expected an object, got ${describe(scan.value)}`);
   }
-  refuseLaterIsolation(scan, file);
   const result = v.safeParse(manifestSchema, scan.value);
   if (!result.success) {
     const finding = findingOf(manifestSchema, result.issues[0]);
@@ -74,18 +73,6 @@ function refuseContradictions(manifest: Manifest, file: string): void {
       path: "source",
     });
   }
-}
-
-/** Isolations of the blueprint that are not built: said so, rather than "expected call". */
-function refuseLaterIsolation(scan: JsonScan & { ok: true }, file: string): void {
-  const isolation = (scan.value as { isolation?: unknown }).isolation;
-  if (isolation !== "reuse" && isolation !== "actor") return;
-  throw refusal(
-    file,
-    `${place(scan, ["isolation"])}isolation: "${isolation}" is not there yet; ` +
-      'only "call", a fresh instance for each call',
-    { path: "isolation" },
-  );
 }
 
 function place(scan: JsonScan & { ok: true }, path: readonly (string | number)[]): string {

@@ -25,7 +25,7 @@ test("a rust and a typescript manifest are read with their defaults", () => {
   );
   deepEqual([rust.build, rust.isolation, rust.routes, rust.limits], [
     { kind: "rust" },
-    "call",
+    { mode: "call" },
     { http: true },
     {},
   ]);
@@ -35,6 +35,25 @@ test("a rust and a typescript manifest are read with their defaults", () => {
   );
   deepEqual(typescript.build, { kind: "typescript", wit: "wit", wasi: false });
   equal(typescript.prefix, null);
+});
+
+test("an isolation is read with its defaults", () => {
+  const of = (isolation: unknown) =>
+    parseManifest(JSON.stringify({ ...BASE, component: "a.wasm", isolation }), "x").isolation;
+  deepEqual(of("call"), { mode: "call" });
+  deepEqual(of({ mode: "call" }), { mode: "call" });
+  deepEqual(of({ mode: "reuse" }), {
+    mode: "reuse",
+    calls: 1_000,
+    idleMs: 60_000,
+    shared: false,
+  });
+  deepEqual(of({ mode: "actor", idleMs: 5, shared: true }), {
+    mode: "actor",
+    idleMs: 5,
+    shared: true,
+  });
+  deepEqual(of({ mode: "actor" }), { mode: "actor", idleMs: null, shared: false });
 });
 
 const REFUSED: [value: unknown, reason: string][] = [
@@ -68,9 +87,26 @@ const REFUSED: [value: unknown, reason: string][] = [
   ],
   [
     { ...BASE, component: "a", isolation: "actor" },
-    'line 1: isolation: "actor" is not there yet; only "call"',
+    'line 1: isolation: expected "call" or an object whose mode is "call", "reuse" or "actor", ' +
+    'got the string "actor"',
   ],
-  [{ ...BASE, component: "a", isolation: "x" }, 'isolation: expected "call", got the string "x"'],
+  [
+    { ...BASE, component: "a", isolation: { mode: "x" } },
+    'isolation.mode: expected one of "call", "reuse", "actor", got the string "x"',
+  ],
+  [{ ...BASE, component: "a", isolation: {} }, "isolation.mode: "],
+  [
+    { ...BASE, component: "a", isolation: { mode: "reuse", calls: 0 } },
+    "isolation.calls: expected at least 1, got the number 0",
+  ],
+  [
+    { ...BASE, component: "a", isolation: { mode: "reuse", idlMs: 5 } },
+    'isolation.idlMs: unknown key; did you mean "idleMs"?',
+  ],
+  [
+    { ...BASE, component: "a", isolation: { mode: "actor", shared: 1 } },
+    "isolation.shared: expected true or false, got the number 1",
+  ],
   [{ ...BASE, component: "a", limits: { wallMs: -1 } }, "limits.wallMs: expected at least 1"],
   ["[]", "expected an object, got an array"],
   ["null", "expected an object, got null"],

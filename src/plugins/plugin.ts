@@ -6,6 +6,7 @@
  */
 import type { Config, PluginSettings } from "../config/schema.ts";
 import { AtollError } from "../core/errors.ts";
+import { CALL_ISOLATION, type Isolation } from "../core/isolation.ts";
 import type { Limits } from "../core/limits.ts";
 import type { GuestLog, LoadedComponent, Sandbox } from "../sandbox/sandbox.ts";
 import { componentOf } from "./build.ts";
@@ -30,6 +31,8 @@ export interface PluginProfile {
   /** What its tools' names begin with; null: nothing. */
   readonly prefix: string | null;
   readonly limits: Limits;
+  /** How long an instance lives. */
+  readonly isolation: Isolation;
   /** Whether a `wasi:http` handler is served, if it has one. */
   readonly http: boolean;
   /** What an MCP client must be able to do, by function name in WIT. */
@@ -54,6 +57,7 @@ export function profileOf(found: FoundPlugin, config: Config): PluginProfile {
     description: manifest?.description ?? null,
     prefix: prefix === undefined ? found.id.replaceAll("-", "_") : prefix,
     limits: { ...config.limits, ...manifest?.limits, ...settings.limits },
+    isolation: manifest?.isolation ?? CALL_ISOLATION,
     http: settings.routes?.http ?? manifest?.routes.http ?? true,
     clientCapabilities: manifest?.clientCapabilities ?? {},
     config: { ...manifest?.config, ...settings.config },
@@ -67,6 +71,7 @@ export class Plugin {
   readonly description: string | null;
   readonly prefix: string | null;
   readonly limits: Limits;
+  readonly isolation: Isolation;
   readonly config: PluginProfile["config"];
   /** Exported functions that cannot be tools, each with its reason. */
   readonly unmapped: readonly Unmapped[];
@@ -81,6 +86,7 @@ export class Plugin {
     this.description = profile.description;
     this.prefix = profile.prefix;
     this.limits = profile.limits;
+    this.isolation = profile.isolation;
     this.config = profile.config;
     this.#component = component;
     const { tools, unmapped } = deriveTools(component.wit, component.functions, profile.prefix);
@@ -177,15 +183,16 @@ export async function loadPlugin(found: FoundPlugin, options: LoadOptions): Prom
 /** Loads the bytes of a plugin's component; also used to move a plugin to another engine. */
 export function loadComponent(
   sandbox: Sandbox,
-  profile: Pick<PluginProfile, "id" | "limits">,
+  profile: Pick<PluginProfile, "id" | "limits" | "isolation">,
   bytes: Uint8Array,
   onLog?: LoadOptions["onLog"],
 ): Promise<LoadedComponent> {
-  const { id, limits } = profile;
+  const { id, limits, isolation } = profile;
   return sandbox.load({
     id,
     bytes,
     limits,
+    isolation,
     ...(onLog === undefined ? {} : { onLog: (line: GuestLog) => onLog(id, line) }),
   });
 }

@@ -15,8 +15,10 @@ import type { Reply } from "../../ffi/pending.ts";
 import type { NativeStats } from "../../ffi/stats.ts";
 import type { HttpReply } from "../../ffi/stream.ts";
 import { AtollError } from "../core/errors.ts";
+import { CALL_ISOLATION, type Isolation } from "../core/isolation.ts";
 import { traceparentExtension } from "../wire/extensions.ts";
 import { decodeResponseHead, encodeRequestHead } from "../wire/http_head.ts";
+import { NativeKeys } from "./native_keys.ts";
 import { errorOfReply, fromNative, loadError } from "./native_errors.ts";
 import { refusePrecompiled } from "./precompiled.ts";
 import type {
@@ -126,8 +128,8 @@ class WasmtimeSandbox implements NativeSandbox {
   async load(spec: ComponentSpec): Promise<LoadedComponent> {
     refusePrecompiled(spec.id, spec.bytes);
     try {
-      const { id, limits } = spec;
-      const request = { op: "load", id, limits };
+      const { id, limits, isolation } = spec;
+      const request = { op: "load", id, limits, ...termsOf(isolation) };
       const reply = await this.client.controlBytes(this.engine, request, spec.bytes);
       return new WasmtimeComponent(
         this.client,
@@ -159,6 +161,8 @@ class WasmtimeComponent implements LoadedComponent {
   readonly #targets: readonly number[];
   readonly #httpTarget: number | null;
   readonly #owner: number;
+  /** Where keys have instances of their own; null: they all call the same targets. */
+  readonly #keys: NativeKeys | null;
   /** For calls without options of their own. */
   readonly #plain: SubmitOptions;
   #unloading: Promise<void> | null = null;
@@ -170,6 +174,10 @@ class WasmtimeComponent implements LoadedComponent {
     this.#number = reply.component;
     this.#targets = reply.functions.map((f) => f.target);
     this.#httpTarget = reply.http;
+    const { isolation = CALL_ISOLATION } = spec;
+    this.#keys = isolation.mode === "call" || isolation.shared
+      ? null
+      : new NativeKeys(client, engine, reply.component);
     const { onLog } = spec;
     this.#owner = onLog
       ? client.addLog((stream, text, lost, traceId) =>
@@ -189,9 +197,52 @@ class WasmtimeComponent implements LoadedComponent {
     argumentsJson: string,
     options?: CallOptions,
   ): CallOutcome | Promise<CallOutcome> {
-    const target = this.#targets[functionIndex];
+    const key = options?.isolationKey;
+    if (key === undefined || this.#keys === null) {
+      return this.#callTarget(this.#targets[functionIndex], argumentsJson, options);
+    }
+    return this.#callOfKey(this.#keys, key, functionIndex, argumentsJson, options ?? {});
+  }
+
+  #callOfKey(
+    keys: NativeKeys,
+    key: string,
+    index: number,
+    argumentsJson: string,
+    options: CallOptions,
+  ): CallOutcome | Promise<CallOutcome> {
+    const targets = keys.known(key);
+    const askFirst = async (): Promise<CallOutcome> => {
+      let fresh: readonly number[];
+      try {
+        fresh = await keys.ask(key);
+      } catch (error) {
+        throw fromNative(error, this.#id);
+      }
+      return await this.#callTarget(fresh[index], argumentsJson, options);
+    };
+    if (targets === undefined) return askFirst();
+    // The engine forgets keys that keep nothing; no guest has seen a call of such a target.
+    const askAgain = (error: unknown): Promise<CallOutcome> => {
+      if (!(error instanceof AtollError) || error.code !== "closed") throw error;
+      keys.forget(key, targets);
+      return askFirst();
+    };
+    try {
+      const outcome = this.#callTarget(targets[index], argumentsJson, options);
+      return outcome instanceof Promise ? outcome.catch(askAgain) : outcome;
+    } catch (error) {
+      return askAgain(error);
+    }
+  }
+
+  #callTarget(
+    target: number | undefined,
+    argumentsJson: string,
+    options?: CallOptions,
+  ): CallOutcome | Promise<CallOutcome> {
     if (target === undefined) {
-      throw new AtollError("internal", `Plugin "${this.#id}" has no function ${functionIndex}`);
+      throw new AtollError("internal", `Plugin "${this.#id}" has no such function`);
     }
     let reply: Reply | Promise<Reply>;
     try {
@@ -293,6 +344,13 @@ class Submission implements SubmitOptions {
   get signal(): AbortSignal | undefined {
     return this.#call.signal;
   }
+}
+
+/** What a load says of an isolation; keys are none of the engine's business where all share. */
+function termsOf(isolation: Isolation | undefined): { isolation?: object } {
+  if (isolation === undefined || isolation.mode === "call") return {};
+  const { shared: _, ...terms } = isolation;
+  return { isolation: terms };
 }
 
 /** At least one, since 0 stands for the default; at most what a u32 holds, over an hour. */

@@ -55,6 +55,7 @@ class PortableSandbox implements Sandbox {
 
   async load(spec: ComponentSpec): Promise<LoadedComponent> {
     this.#refuseClosed(spec.id);
+    refuseLasting(spec);
     const started = performance.now();
     const digest = createHash("sha256").update(spec.bytes).digest("hex");
     const { transpiled, cached } = await this.#compiler.compile(spec.id, digest, spec.bytes);
@@ -165,6 +166,17 @@ class PortableComponent implements LoadedComponent {
     await this.#queue.close();
     this.#gone();
   }
+}
+
+/** A plugin that is refused here is tried again on the native engine, once that is there. */
+function refuseLasting({ id, isolation }: ComponentSpec): void {
+  if (isolation === undefined || isolation.mode === "call") return;
+  throw new AtollError(
+    "component",
+    `Cannot load plugin "${id}" on the portable engine: its isolation is "${isolation.mode}", ` +
+      'and only the native engine keeps instances; the portable one has "call"',
+    { plugin: id },
+  );
 }
 
 function refuseUnknownImports(id: string, world: World): void {

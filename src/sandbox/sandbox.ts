@@ -6,6 +6,7 @@
  * Values cross as JSON text, in the mapping of the README ("WIT values in JSON"); both engines
  * check arguments against the component's own types and name the path of what does not fit.
  */
+import type { Isolation } from "../core/isolation.ts";
 import type { Limits } from "../core/limits.ts";
 
 export type EngineKind = "native" | "portable";
@@ -17,6 +18,8 @@ export interface ComponentSpec {
   /** The component's binary. */
   readonly bytes: Uint8Array;
   readonly limits: Limits;
+  /** How long an instance lives; absent: for one call. */
+  readonly isolation?: Isolation;
   /** Called for each line the guest writes to standard output or error. */
   readonly onLog?: (line: GuestLog) => void;
 }
@@ -56,6 +59,11 @@ export interface CallOptions {
    * for the signal only when a call does not end at once.
    */
   readonly aborted?: boolean;
+  /**
+   * For whom the call is made, where instances outlive calls: calls of two keys never share one,
+   * unless the plugin says so. 1 to 1,024 bytes in UTF-8; absent: anonymous, a key of its own.
+   */
+  readonly isolationKey?: string;
   /** W3C trace context of the request, as its field has it; what is not one is ignored. */
   readonly traceparent?: string | null;
 }
@@ -92,7 +100,8 @@ export interface LoadedComponent {
   /** Where the code came from: `cache`, or `compiled` with the time it took. */
   readonly origin: { readonly kind: "cache" | "compiled"; readonly ms: number };
   /**
-   * Calls a function with a JSON object of its named parameters, in a fresh instance.
+   * Calls a function with a JSON object of its named parameters, in a fresh instance or in one of
+   * the call's key, as the component's isolation says.
    * Returns without a promise when the call ended inline.
    * @throws AtollError invalid_argument, limit, trap, deadline, cancelled, overloaded, panic, closed
    */

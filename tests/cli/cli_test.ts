@@ -123,6 +123,7 @@ test("call names the argument that does not fit", async () => {
 test("inspect shows tools, imports and WIT", async () => {
   const file = await fixture("text");
   const shown = await atoll(["inspect", file, "--engine", "portable"]);
+  match(shown.stdout, /^isolation call: a fresh instance for each call$/m);
   equal(shown.status, 0, shown.stderr);
   match(shown.stdout, /^ {2}text_analyse/m);
   match(shown.stdout, /^WIT$/m);

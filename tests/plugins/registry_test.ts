@@ -125,7 +125,7 @@ test("routes and prefixes come from settings, then the manifest, then the id", a
     component: "x.wasm",
     routes: { http: true },
     limits: { wallMs: 5, cpuMs: 6 },
-    isolation: "call" as const,
+    isolation: { mode: "actor", idleMs: null, shared: false } as const,
     config: { a: 1, b: 2 },
   };
   const found = { id: "my-text", path: "/p", manifest };
@@ -138,6 +138,7 @@ test("routes and prefixes come from settings, then the manifest, then the id", a
     b: 3,
   }]);
   deepEqual([profile.limits.wallMs, profile.limits.cpuMs], [5, 7]);
+  deepEqual(profile.isolation, manifest.isolation);
   equal(profile.limits.memoryBytes, config.limits.memoryBytes);
   equal(profileOf({ ...found, manifest: { ...manifest, prefix: "t" } }, config).prefix, "t");
 });
