@@ -15,6 +15,7 @@ import { CallGuard } from "./portable_guard.ts";
 import { GuestOutput } from "./portable_log.ts";
 import { type CompiledComponent, type FunctionPlace, SHARED_WORDS } from "./portable_protocol.ts";
 import { PortableQueue } from "./portable_queue.ts";
+import { PortableResidents } from "./portable_residents.ts";
 import { unknownImports, wasiImports } from "./portable_wasi.ts";
 import { WasmError } from "./portable_wasm.ts";
 import type {
@@ -55,7 +56,6 @@ class PortableSandbox implements Sandbox {
 
   async load(spec: ComponentSpec): Promise<LoadedComponent> {
     this.#refuseClosed(spec.id);
-    refuseLasting(spec);
     const started = performance.now();
     const digest = createHash("sha256").update(spec.bytes).digest("hex");
     const { transpiled, cached } = await this.#compiler.compile(spec.id, digest, spec.bytes);
@@ -68,7 +68,7 @@ class PortableSandbox implements Sandbox {
       component: compiled,
       limits: spec.limits,
       httpInterface,
-    });
+    }, residentsOf(spec));
     await queue.warm();
     if (this.#closed) await queue.close();
     this.#refuseClosed(spec.id);
@@ -168,15 +168,10 @@ class PortableComponent implements LoadedComponent {
   }
 }
 
-/** A plugin that is refused here is tried again on the native engine, once that is there. */
-function refuseLasting({ id, isolation }: ComponentSpec): void {
-  if (isolation === undefined || isolation.mode === "call") return;
-  throw new AtollError(
-    "component",
-    `Cannot load plugin "${id}" on the portable engine: its isolation is "${isolation.mode}", ` +
-      'and only the native engine keeps instances; the portable one has "call"',
-    { plugin: id },
-  );
+/** What its calls leave; null where no instance outlives its call. */
+function residentsOf({ id, isolation, limits }: ComponentSpec): PortableResidents | null {
+  if (isolation === undefined || isolation.mode === "call") return null;
+  return new PortableResidents(id, isolation, limits);
 }
 
 function refuseUnknownImports(id: string, world: World): void {

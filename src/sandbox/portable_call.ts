@@ -4,15 +4,21 @@
  * Owns the translation of how a worker ended a call into outcomes and errors. Must not know what is
  * called.
  */
+import { Buffer } from "node:buffer";
 import { AtollError } from "../core/errors.ts";
+import type { Isolation } from "../core/isolation.ts";
 import { traceIdOf } from "../wire/extensions.ts";
 import { limitError } from "./limit_error.ts";
 import type { Ending, ToWorker } from "./portable_protocol.ts";
+import type { Choice } from "./portable_residents.ts";
 import type { Job, PortableQueue } from "./portable_queue.ts";
 import type { CallListener, PortableThread } from "./portable_thread.ts";
 import type { CallOptions, ComponentSpec } from "./sandbox.ts";
 
 let lastId = 0;
+
+/** How long a call that was cancelled may take to leave its actor in no doubt. */
+const FINISH_MS = 1_000;
 
 /** A message to the worker that still lacks what is known when it starts. */
 export type Prepared =
@@ -30,6 +36,7 @@ export interface CallEvents extends Pick<CallListener, "head" | "chunk" | "compl
 
 export class PortableCall implements Job {
   readonly bytes: number;
+  readonly key: string | null;
   readonly #spec: ComponentSpec;
   readonly #queue: PortableQueue;
   readonly #message: Prepared;
@@ -41,6 +48,7 @@ export class PortableCall implements Job {
   readonly #id = ++lastId % 0x7fffffff;
   readonly #timer: ReturnType<typeof setTimeout>;
   #thread: PortableThread | null = null;
+  #finishing: ReturnType<typeof setTimeout> | null = null;
   #over = false;
 
   constructor(
@@ -54,6 +62,7 @@ export class PortableCall implements Job {
     this.#queue = queue;
     this.#message = message;
     this.bytes = bytesOf(message);
+    this.key = message.op === "call" ? keyOf(spec.isolation, options.isolationKey) : null;
     this.#events = events;
     this.#signal = options.signal;
     const traceparent = spec.onLog ? options.traceparent : null;
@@ -80,7 +89,15 @@ export class PortableCall implements Job {
   /** Asks for the end. */
   cancel(): void {
     if (this.#over) return;
-    if (this.#thread !== null) return this.#thread.cancel(this.#id);
+    const thread = this.#thread;
+    if (thread !== null) {
+      if (this.key === null || this.#spec.isolation?.mode !== "actor") {
+        return thread.cancel(this.#id);
+      }
+      // Only its answer is dropped, in time.
+      this.#finishing ??= setTimeout(() => thread.cancel(this.#id), FINISH_MS);
+      return;
+    }
     this.#queue.withdraw(this);
     this.fail(cancelled(this.#spec.id));
   }
@@ -90,23 +107,30 @@ export class PortableCall implements Job {
     this.#thread?.credit(this.#id);
   }
 
-  run(thread: PortableThread, done: () => void): void {
+  run(
+    thread: PortableThread,
+    choice: Choice | null,
+    done: (reason: string | null, memoryBytes: number) => void,
+  ): void {
     clearTimeout(this.#timer);
     this.#thread = thread;
     const { head, chunk, complete } = this.#events;
     const budgetMs = Math.max(0, this.#deadline - performance.now());
-    thread.start({ ...this.#message, id: this.#id, budgetMs }, {
-      log: (stream, text) => {
-        const traced = this.#traceId === null ? {} : { traceId: this.#traceId };
-        this.#spec.onLog?.({ stream, text, lost: 0, ...traced });
-      },
+    if (choice !== null && choice.lost !== null) {
+      this.#log("stderr", `atoll: the actor begins anew, its state is lost: ${choice.lost}`);
+    }
+    const residence = choice === null ? {} : { residence: { instance: choice.resident.instance } };
+    thread.start({ ...this.#message, ...residence, id: this.#id, budgetMs }, {
+      log: (stream, text) => this.#log(stream, text),
       ...(head ? { head } : {}),
       ...(chunk ? { chunk } : {}),
       ...(complete ? { complete } : {}),
-      end: (ending) => {
+      end: (ending, kept, memoryBytes) => {
         this.#finish();
-        done();
-        this.#settle(ending);
+        done(kept ? null : this.#reason(ending), memoryBytes);
+        if (this.#finishing === null) return this.#settle(ending);
+        clearTimeout(this.#finishing);
+        this.#events.failed(cancelled(this.#spec.id));
       },
     });
     this.#events.started?.(thread, this.#id);
@@ -116,6 +140,16 @@ export class PortableCall implements Job {
     if (this.#over) return;
     this.#finish();
     this.#events.failed(error);
+  }
+
+  #log(stream: "stdout" | "stderr", text: string): void {
+    const traced = this.#traceId === null ? {} : { traceId: this.#traceId };
+    this.#spec.onLog?.({ stream, text, lost: 0, ...traced });
+  }
+
+  /** How the call ended, in words. */
+  #reason(ending: Ending | null): string {
+    return ending !== null && "json" in ending ? "" : this.#errorOf(ending).message;
   }
 
   #settle(ending: Ending | null): void {
@@ -165,6 +199,21 @@ export class PortableCall implements Job {
     clearTimeout(this.#timer);
     this.#signal?.removeEventListener("abort", this.#abort);
   }
+}
+
+/** The key of whoever names none: no other key is empty. */
+const ANONYMOUS = "";
+
+/** The native engine's bound. */
+const KEY_BYTES_MAX = 1_024;
+
+function keyOf(isolation: Isolation | undefined, key: string | undefined): string | null {
+  if (isolation === undefined || isolation.mode === "call") return null;
+  if (isolation.shared || key === undefined) return ANONYMOUS;
+  if (key === "" || Buffer.byteLength(key) > KEY_BYTES_MAX) {
+    throw new AtollError("invalid_argument", `a key has 1 to ${KEY_BYTES_MAX} bytes`);
+  }
+  return key;
 }
 
 function bytesOf(message: Prepared): number {

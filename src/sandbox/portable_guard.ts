@@ -42,9 +42,11 @@ const LIFT_PER_OUTPUT_BYTE = 40;
 export class CallGuard {
   readonly limits: Limits;
   readonly #words: Int32Array;
-  readonly #id: number;
-  readonly #start = performance.now();
-  readonly #deadline: number;
+  /** The instance's beginning: its guest's monotonic clock goes on from call to call. */
+  readonly #begun = performance.now();
+  #id: number;
+  #start = this.#begun;
+  #deadline: number;
   readonly #fuels: WebAssembly.Global[] = [];
   #blockedMs = 0;
   #memoryPages = 0;
@@ -63,6 +65,15 @@ export class CallGuard {
     this.#deadline = this.#start + budgetMs;
   }
 
+  /** Another call of the same instance begins: its time is its own, what is held stays counted. */
+  renew(id: number, budgetMs: number): void {
+    this.#id = id;
+    this.#start = performance.now();
+    this.#deadline = this.#start + budgetMs;
+    this.#blockedMs = 0;
+    this.#liftedBytes = 0;
+  }
+
   /** Why the call was ended, or null while it was not. */
   get stopped(): StopReason | null {
     return this.#stopped;
@@ -73,9 +84,9 @@ export class CallGuard {
     return this.#memoryPages * PAGE_BYTES;
   }
 
-  /** Milliseconds since the call began, whole ones: guests get no finer clock. */
+  /** Milliseconds since the instance began, whole ones: guests get no finer clock. */
   get elapsedMs(): number {
-    return Math.floor(performance.now() - this.#start);
+    return Math.floor(performance.now() - this.#begun);
   }
 
   /** Ends the call; what is first stays the reason. */

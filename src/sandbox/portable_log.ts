@@ -24,6 +24,11 @@ export class GuestOutput {
     this.#left = guard.limits.logBytes;
   }
 
+  /** Another call of the same instance begins. */
+  renew(): void {
+    this.#left = this.#guard.limits.logBytes;
+  }
+
   sink(stream: StreamName): Sink {
     return {
       ...ALWAYS,

@@ -38,6 +38,12 @@ export interface FunctionPlace {
   readonly function: WitFunction;
 }
 
+/** The instance of a call that outlives it. */
+export interface Residence {
+  /** Its number in the worker; one that the worker does not have is made. */
+  readonly instance: number;
+}
+
 /** What a worker is started with. */
 export interface WorkerStart {
   readonly component: CompiledComponent;
@@ -55,6 +61,8 @@ export interface CallMessage {
   readonly place: FunctionPlace;
   /** Read by the worker: what waits for one is short text, and no work of the main thread. */
   readonly argumentsJson: string;
+  /** Absent: a fresh instance, gone after the call. */
+  readonly residence?: Residence;
   /** Milliseconds left. */
   readonly budgetMs: number;
 }
@@ -68,6 +76,12 @@ export interface HttpMessage {
   /** The whole body, null for none, or a stream that comes through the port. */
   readonly body: Uint8Array | null | "stream";
   readonly budgetMs: number;
+}
+
+/** Lets an instance go; the worker runs no call. */
+export interface DropMessage {
+  readonly op: "drop";
+  readonly instance: number;
 }
 
 export type ToWorker = CallMessage | HttpMessage;
@@ -98,4 +112,6 @@ export type FromWorker =
     readonly ending: Ending;
     /** Linear memory that the call had at its end. */
     readonly memoryBytes: number;
+    /** Its instance is still there. */
+    readonly kept: boolean;
   };

@@ -4,7 +4,8 @@
  * A worker is a JavaScript heap of its own, tens of megabytes, so there are two at most; calls
  * beyond them wait in a bounded queue. Owns who runs when. Must not know values or HTTP.
  */
-import { AtollError } from "../core/errors.ts";
+import { AtollError, toAtollError } from "../core/errors.ts";
+import type { Choice, PortableResidents } from "./portable_residents.ts";
 import { PortableThread } from "./portable_thread.ts";
 import type { WorkerStart } from "./portable_protocol.ts";
 
@@ -24,8 +25,14 @@ const RESTART_PAUSE_MS = 1_000;
 export interface Job {
   /** What it holds while it waits. */
   readonly bytes: number;
-  /** Takes the worker until `done` is called. */
-  run(thread: PortableThread, done: () => void): void;
+  /** Whose call it is, where instances outlive calls; null: it has a fresh one. */
+  readonly key: string | null;
+  /** Takes the worker until `done` is called, which says how an instance ended that is gone. */
+  run(
+    thread: PortableThread,
+    choice: Choice | null,
+    done: (reason: string | null, memoryBytes: number) => void,
+  ): void;
   /** It got no worker. */
   fail(error: AtollError): void;
 }
@@ -41,13 +48,19 @@ export class PortableQueue {
   readonly #threadsMax: number;
   readonly #threads: Entry[] = [];
   readonly #waiting: Job[] = [];
+  readonly #residents: PortableResidents | null;
   #waitingBytes = 0;
   #pause: ReturnType<typeof setTimeout> | null = null;
   #state: "open" | "draining" | "closed" = "open";
   #idle: (() => void)[] = [];
 
-  constructor(plugin: string, start: Omit<WorkerStart, "shared" | "body">) {
+  constructor(
+    plugin: string,
+    start: Omit<WorkerStart, "shared" | "body">,
+    residents: PortableResidents | null = null,
+  ) {
     this.#plugin = plugin;
+    this.#residents = residents;
     this.#start = start;
     this.#threadsMax = Math.max(1, Math.min(THREADS_MAX, start.limits.concurrency));
   }
@@ -72,8 +85,7 @@ export class PortableQueue {
   /** @throws AtollError overloaded, closed */
   submit(job: Job): void {
     if (this.#state !== "open") throw this.#closed();
-    // Those for whom a worker is free are not waiting.
-    if (this.#waiting.length >= this.#start.limits.queue + this.#free()) {
+    if (this.#queueFull(job)) {
       throw this.#overloaded(`${this.#start.limits.queue} calls waiting (limits.queue)`);
     }
     // One alone may be as large as it likes: whoever took it in has a limit of its own.
@@ -87,11 +99,7 @@ export class PortableQueue {
 
   /** Takes a job out that waits no longer. */
   withdraw(job: Job): void {
-    const index = this.#waiting.indexOf(job);
-    if (index >= 0) {
-      this.#waiting.splice(index, 1);
-      this.#waitingBytes -= job.bytes;
-    }
+    this.#leave(job);
     this.#settle();
   }
 
@@ -109,8 +117,19 @@ export class PortableQueue {
     this.#state = "closed";
     if (this.#pause !== null) clearTimeout(this.#pause);
     this.#failWaiting(this.#closed());
+    this.#residents?.clear();
     await Promise.all(this.#threads.splice(0).map(({ thread }) => thread.terminate()));
     this.#settle();
+  }
+
+  /** An actor has a mailbox of its own. Those for whom a worker is free are not waiting. */
+  #queueFull({ key }: Job): boolean {
+    const { queue } = this.#start.limits;
+    if (key === null || !this.#residents?.actors) {
+      return this.#waiting.length >= queue + this.#free();
+    }
+    const waiting = this.#waiting.filter((job) => job.key === key).length;
+    return waiting >= queue + (this.#residents.busy(key) ? 0 : 1);
   }
 
   #free(): number {
@@ -119,23 +138,51 @@ export class PortableQueue {
   }
 
   #pump(): void {
-    while (this.#waiting.length > 0) {
-      const entry = this.#threads.find(({ state }) => state === "idle");
+    for (const job of [...this.#waiting]) {
+      const idle = this.#threads.filter(({ state }) => state === "idle");
+      if (idle.length === 0) break;
+      let choice: Choice | null = null;
+      if (job.key !== null && this.#residents !== null) {
+        try {
+          choice = this.#residents.choose(job.key, idle.map(({ thread }) => thread));
+        } catch (thrown) {
+          this.#leave(job);
+          job.fail(toAtollError(thrown));
+          continue;
+        }
+        // Its actor is somewhere else; those behind it may be luckier.
+        if (choice === null) continue;
+      }
+      const entry = choice === null
+        ? idle[0]
+        : idle.find(({ thread }) => thread === choice.resident.thread);
       if (entry === undefined) break;
-      const job = this.#waiting.shift();
-      if (job === undefined) break;
-      this.#waitingBytes -= job.bytes;
-      entry.state = "busy";
-      job.run(entry.thread, () => {
-        entry.state = "idle";
-        if (entry.thread.worn) this.#retire(entry);
-        this.#pump();
-        this.#settle();
-      });
+      this.#leave(job);
+      this.#begin(entry, job, choice);
     }
     const starting = this.#threads.filter(({ state }) => state === "starting").length;
     const room = this.#threads.length < this.#threadsMax && this.#pause === null;
     if (this.#waiting.length > starting && room) this.#spawn();
+  }
+
+  #begin(entry: Entry, job: Job, choice: Choice | null): void {
+    entry.state = "busy";
+    job.run(entry.thread, choice, (reason, memoryBytes) => {
+      entry.state = "idle";
+      if (choice !== null) this.#residents?.ended(choice.resident, reason, memoryBytes);
+      // An actor's state is worth more than memory that comes back late.
+      const needed = this.#residents?.actors && this.#residents.lives(entry.thread);
+      if (entry.thread.worn && !needed) this.#retire(entry);
+      this.#pump();
+      this.#settle();
+    });
+  }
+
+  #leave(job: Job): void {
+    const index = this.#waiting.indexOf(job);
+    if (index < 0) return;
+    this.#waiting.splice(index, 1);
+    this.#waitingBytes -= job.bytes;
   }
 
   #spawn(): Entry {
@@ -188,6 +235,7 @@ export class PortableQueue {
   }
 
   #forget(entry: Entry): void {
+    this.#residents?.forget(entry.thread);
     const index = this.#threads.indexOf(entry);
     if (index >= 0) this.#threads.splice(index, 1);
   }

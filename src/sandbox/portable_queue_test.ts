@@ -17,6 +17,7 @@ function queueOf(source: string): PortableQueue {
 
 /** A job that holds its worker until it is told to end. */
 class Held implements Job {
+  readonly key = null;
   readonly started: Promise<() => void>;
   readonly failed: Promise<AtollError>;
   run!: Job["run"];
@@ -24,7 +25,7 @@ class Held implements Job {
 
   constructor(readonly bytes: number) {
     this.started = new Promise((resolve) => {
-      this.run = (_, done) => resolve(done);
+      this.run = (_thread, _choice, done) => resolve(() => done(null, 0));
     });
     this.failed = new Promise((resolve) => {
       this.fail = resolve;

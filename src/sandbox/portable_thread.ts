@@ -7,6 +7,7 @@
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import {
   CHUNK_WINDOW,
+  type DropMessage,
   type Ending,
   type FromWorker,
   SHARED_WORDS,
@@ -34,8 +35,8 @@ export interface CallListener {
   head?(status: number, fields: [string, string][]): void;
   chunk?(bytes: Uint8Array): void;
   complete?(): void;
-  /** Exactly once; null when the worker was lost. */
-  end(ending: Ending | null): void;
+  /** Exactly once; null when the worker was lost. `kept`: the call's instance is still there. */
+  end(ending: Ending | null, kept: boolean, memoryBytes: number): void;
 }
 
 interface Running {
@@ -109,6 +110,13 @@ export class PortableThread {
     this.#worker.postMessage(message);
   }
 
+  /** Lets an instance go; no call runs in it. */
+  drop(instance: number, memoryBytes: number): void {
+    if (this.#over) return;
+    this.#wear(memoryBytes);
+    this.#worker.postMessage({ op: "drop", instance } satisfies DropMessage);
+  }
+
   /** Asks for the end of a call. */
   cancel(id: number): void {
     if (this.#running?.id !== id) return;
@@ -166,12 +174,17 @@ export class PortableThread {
         running.grant = null;
         return;
       case "end":
-        if (message.memoryBytes >= HEAVY_BYTES) this.#heavyBytes += message.memoryBytes;
-        return this.#end(message.ending);
+        if (!message.kept) this.#wear(message.memoryBytes);
+        return this.#end(message.ending, message.kept, message.memoryBytes);
     }
   }
 
-  #end(ending: Ending | null): void {
+  /** Memory of an instance that is gone. */
+  #wear(memoryBytes: number): void {
+    if (memoryBytes >= HEAVY_BYTES) this.#heavyBytes += memoryBytes;
+  }
+
+  #end(ending: Ending | null, kept: boolean, memoryBytes: number): void {
     const running = this.#running;
     if (running === null) return;
     this.#running = null;
@@ -179,7 +192,7 @@ export class PortableThread {
     running.grant?.();
     // An idle worker does not keep the process alive.
     this.#worker.unref();
-    running.listener.end(ending);
+    running.listener.end(ending, kept, memoryBytes);
   }
 
   #giveUp(): void {
@@ -188,7 +201,7 @@ export class PortableThread {
   }
 
   #gone(): void {
-    this.#end(null);
+    this.#end(null, false, 0);
     if (this.#over) return;
     this.#over = true;
     this.#lost();

@@ -1,6 +1,6 @@
 /**
  * A worker of the portable engine: runs one component, one call at a time, each in a fresh
- * instance.
+ * instance or in one that outlives it.
  *
  * Owns how a call is run and how its end is told. Must not know plugins, queues or the other
  * workers.
@@ -13,6 +13,7 @@ import { exportedFunction, instantiate, loadCode, type LoadedCode } from "./port
 import { GuestOutput } from "./portable_log.ts";
 import {
   type CallMessage,
+  type DropMessage,
   type Ending,
   type FromWorker,
   type HttpMessage,
@@ -44,34 +45,57 @@ let collecting: ReturnType<typeof setTimeout> | undefined;
 let code: LoadedCode;
 try {
   code = await loadCode(start.component);
-  main?.on("message", (message: ToWorker) => void run(message));
+  main?.on("message", (message: ToWorker | DropMessage) => void run(message));
   post({ op: "ready" });
 } catch (thrown) {
   post({ op: "broken", message: thrown instanceof Error ? thrown.message : String(thrown) });
 }
 
-async function run(message: ToWorker): Promise<void> {
+/** An instance and what watches it. */
+interface Resident {
+  readonly instance: unknown;
+  readonly guard: CallGuard;
+  readonly output: GuestOutput;
+}
+
+/** Instances that rest, by number. */
+const residents = new Map<number, Resident>();
+
+async function run(message: ToWorker | DropMessage): Promise<void> {
   clearTimeout(collecting);
-  const { ending, memoryBytes } = await outcome(message);
-  post({ op: "end", id: message.id, ending, memoryBytes });
+  if (message.op === "drop") residents.delete(message.instance);
+  else post({ op: "end", id: message.id, ...await outcome(message) });
   if (collect !== undefined) collecting = setTimeout(collect, COLLECT_AFTER_MS);
 }
 
-async function outcome(message: ToWorker): Promise<{ ending: Ending; memoryBytes: number }> {
+type Outcome = Omit<Extract<FromWorker, { op: "end" }>, "op" | "id">;
+
+async function outcome(message: ToWorker): Promise<Outcome> {
+  const number = message.op === "call" ? message.residence?.instance : undefined;
   let values: readonly unknown[] = [];
   if (message.op === "call") {
     // Before the guard's clock starts: this is not the guest's doing.
     try {
       values = parseArguments(message.place.function, message.argumentsJson);
     } catch (thrown) {
-      return { ending: endingOf(thrown), memoryBytes: 0 };
+      const kept = number !== undefined && residents.has(number);
+      return { ending: endingOf(thrown), memoryBytes: 0, kept };
     }
   }
-  const guard = new CallGuard(message.id, start.limits, message.budgetMs, start.shared);
-  const output = new GuestOutput(guard, (stream, text) => post({ op: "log", stream, text }));
+  let resident = number === undefined ? undefined : residents.get(number);
+  // Only a call that ends well puts it back.
+  if (number !== undefined) residents.delete(number);
+  resident?.guard.renew(message.id, message.budgetMs);
+  resident?.output.renew();
+  const guard = resident?.guard ??
+    new CallGuard(message.id, start.limits, message.budgetMs, start.shared);
+  const output = resident?.output ??
+    new GuestOutput(guard, (stream, text) => post({ op: "log", stream, text }));
   let ending: Ending;
   try {
-    const instance = await instantiate(code, guard, wasiImports(guard, output));
+    const instance = resident?.instance ??
+      await instantiate(code, guard, wasiImports(guard, output));
+    resident ??= { instance, guard, output };
     ending = message.op === "call"
       ? await call(instance, message, values)
       : await serve(instance, message, guard);
@@ -81,7 +105,9 @@ async function outcome(message: ToWorker): Promise<{ ending: Ending; memoryBytes
     ending = guard.stopped ?? endingOf(thrown);
   }
   output.finish();
-  return { ending, memoryBytes: guard.memoryBytes };
+  const kept = number !== undefined && resident !== undefined && "json" in ending;
+  if (kept) residents.set(number, resident!);
+  return { ending, memoryBytes: guard.memoryBytes, kept };
 }
 
 async function call(
