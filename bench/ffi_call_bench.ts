@@ -8,25 +8,23 @@
  * that is kept, the peers as well. Most of a hop is waking two threads, which one machine may do in
  * twice the time of the day before: its peer bare-hop has bare-async called by another thread.
  */
-import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import process from "node:process";
-import { type Component, Engine, type Instance, type NativeStats } from "../ffi/mod.ts";
+import { type Component, Engine, type NativeStats } from "../ffi/mod.ts";
 import { buildNative, findNative } from "../native/build/build.ts";
-import { cacheFolder, CHECKOUT } from "../native/build/cache.ts";
 import { fixture } from "../tests/fixtures/build.ts";
-import { type Bench, type Contender, pin, pinned } from "./harness.ts";
+import {
+  barePeers,
+  FRESH,
+  HOP,
+  inline,
+  PAYLOAD_BYTES,
+  PROCESSOR,
+  timed,
+  WARM,
+  WARM_CALLS,
+} from "./bare_call.ts";
+import { type Bench, type Contender, pin } from "./harness.ts";
 import { noteShare } from "./share.ts";
-
-const PAYLOAD_BYTES = 64;
-const PROCESSOR = 0;
-/** Warm calls for each fresh one: they are that much shorter; `bare_call` does the same. */
-const WARM_CALLS = 10;
-/** The cases of `bare_call` by the names they have as peers. */
-const FRESH = { "bare-async": "bare-async", "bare-sync": "bare-sync" };
-const WARM = { "bare-async": "bare-async-warm", "bare-sync": "bare-sync-warm" };
-const HOP = { "bare-hop": "bare-hop" };
 
 export async function run(bench: Bench): Promise<void> {
   const calls = bench.small ? 200 : 20_000;
@@ -91,19 +89,6 @@ function callsOf({ callsInline, callsMigrated }: NativeStats): number {
   return callsInline + callsMigrated;
 }
 
-function inline(callee: Component | Instance, calls: number): Contender {
-  const payload = new Uint8Array(PAYLOAD_BYTES).fill(97);
-  const round = async (): Promise<void> => {
-    for (let i = 0; i < calls; i++) {
-      let answer = callee.callBytes("reverse", payload);
-      // A call that overran its slice; there are few, and they count.
-      if (answer instanceof Promise) answer = await answer;
-      if (answer.length !== PAYLOAD_BYTES) throw new Error("a wrong answer");
-    }
-  };
-  return timed("atoll inline", calls, round);
-}
-
 function hop(component: Component, calls: number): Contender {
   const payload = new Uint8Array(PAYLOAD_BYTES).fill(97);
   const options = { detached: true };
@@ -113,64 +98,4 @@ function hop(component: Component, calls: number): Contender {
       if (answer.length !== PAYLOAD_BYTES) throw new Error("a wrong answer");
     }
   });
-}
-
-/** Microseconds a call. */
-function timed(name: string, calls: number, round: () => Promise<void>): Contender {
-  let warm = false;
-  return {
-    name,
-    measure: async () => {
-      if (!warm) await round();
-      warm = true;
-      const begin = performance.now();
-      await round();
-      return (performance.now() - begin) * 1000 / calls;
-    },
-  };
-}
-
-/**
- * The same call by wasmtime alone, on one processor unless `processor` is null; each round is a
- * process of its own, with a round to warm up.
- */
-function barePeers(
-  component: string,
-  calls: number,
-  cases: Readonly<Record<string, string>>,
-  processor: number | null = PROCESSOR,
-): Contender[] {
-  const target = join(cacheFolder(), "cargo");
-  execFileSync("cargo", [
-    "build",
-    "--release",
-    "--locked",
-    "--quiet",
-    "--example",
-    "bare_call",
-    "--target-dir",
-    target,
-  ], { cwd: join(CHECKOUT, "native/sandbox"), stdio: ["ignore", "ignore", "inherit"] });
-  const program = [
-    join(target, "release/examples/bare_call"),
-    component,
-    "reverse",
-    String(calls),
-    "1",
-  ];
-  const command = processor === null ? program : pinned(processor, program);
-  return Object.entries(cases).map(([name, printed]) => ({
-    name,
-    measure: () => {
-      // A backtrace for each dropped store would cost the peer 3 µs.
-      const { RUST_BACKTRACE: _, ...env } = process.env;
-      const text = execFileSync(command[0]!, command.slice(1), { encoding: "utf8", env });
-      const lines = text.trim().split("\n").map((line) =>
-        JSON.parse(line) as { case: string; ns: number }
-      );
-      const own = lines.find((line) => line.case === printed);
-      if (!own) throw new Error(`bare_call said nothing about ${printed}`);
-      return own.ns / 1000;
-    },
-  }));
 }

@@ -57,9 +57,21 @@ export interface LoadOptions {
   readonly id?: string;
   /** What is not named has the engine's default. */
   readonly limits?: Partial<ComponentLimits>;
+  /** What becomes of an instance after a call; absent: it is dropped. */
+  readonly isolation?: ComponentIsolation;
   /** Gets each line a guest writes to standard output or error. */
   readonly onLog?: LogListener;
 }
+
+/**
+ * How long the instances live that calls of a component have: one call; several calls, and so many
+ * milliseconds at rest; or for good, one instance for all calls, one at a time, until a call of it
+ * does not end well.
+ */
+export type ComponentIsolation =
+  | { readonly mode: "call" }
+  | { readonly mode: "reuse"; readonly calls: number; readonly idleMs: number }
+  | { readonly mode: "actor"; readonly idleMs: number | null };
 
 /** For making an instance: its guest's start functions run as a call does. */
 export type InstantiateOptions = Omit<ComponentCallOptions, "detached">;
@@ -102,8 +114,8 @@ export class Engine {
    */
   async load(bytes: Uint8Array, options: LoadOptions = {}): Promise<Component> {
     const id = options.id ?? "component";
-    const limits = options.limits ?? {};
-    const request = { op: "load", id, limits };
+    const { limits = {}, isolation = { mode: "call" } } = options;
+    const request = { op: "load", id, limits, isolation };
     const reply = await this.client.controlBytes(this.number, request, bytes);
     return new Component(this.client, this.number, reply as unknown as LoadReply, options.onLog);
   }
@@ -128,7 +140,10 @@ interface LoadReply {
   readonly functions: readonly ComponentFunction[];
 }
 
-/** A component that is ready to be called. Every call has a fresh instance of its own. */
+/**
+ * A component that is ready to be called. Every call has a fresh instance of its own, unless the
+ * component was loaded under another isolation.
+ */
 export class Component extends Callable {
   /** SHA-256 of the binary, hex. */
   readonly digest: string;
