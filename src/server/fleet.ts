@@ -182,6 +182,9 @@ export class Fleet {
         throw thrown;
       }
       announce(pluginLine(plugin));
+      if (plugin.isolation.mode === "actor") {
+        log.warn(`plugin "${plugin.id}" left its actors' state on the ${old.engine} engine`);
+      }
       return old;
     } catch (thrown) {
       const error = toAtollError(thrown);

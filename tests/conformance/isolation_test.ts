@@ -221,10 +221,12 @@ for (const engine of ENGINES) {
 
   check("more keys than are remembered find their way again", async (sandbox) => {
     const component = await load(sandbox, reuse(2));
-    for (let i = 0; i < 1_100; i++) assert.equal(await before(component, `key ${i}`), 0);
-    // Their instances gave way to later ones; the engine forgot the first two, one of which is
-    // remembered here.
-    for (const i of [0, 500, 1_000]) assert.equal(await before(component, `key ${i}`), 0);
+    // More than the native engine has targets for; the portable one has nothing to forget.
+    const keys = engine.kind === "native" ? 1_100 : 100;
+    for (let i = 0; i < keys; i++) assert.equal(await before(component, `key ${i}`), 0);
+    // Their instances gave way to later ones; of the first two, both forgotten by the engine, the
+    // second one is still known here.
+    for (const i of [0, keys >> 2, keys - 70]) assert.equal(await before(component, `key ${i}`), 0);
     await component.unload();
   });
 }

@@ -265,3 +265,59 @@ test("a call that runs on does not hold up the move of other plugins", async () 
     await fleet.close();
   }
 });
+
+test("an actor is one through the server, and its log says what it lost in a move", async () => {
+  const libraries = await buildNative();
+  const folder = mkdtempSync(join(tmpdir(), "atoll-actor-"));
+  const lines: string[] = [];
+  copyFileSync(await fixture("hostile"), join(folder, "hostile.wasm"));
+  const manifest = {
+    id: "counter",
+    version: "1.0.0",
+    component: "hostile.wasm",
+    isolation: { mode: "actor" },
+  };
+  writeFileSync(join(folder, "plugin.json"), JSON.stringify(manifest));
+  const { config } = loadConfig({
+    flags: { plugins: [folder] },
+    environment: { ATOLL_CACHE_DIR: cacheFolder() },
+    cwd: process.cwd(),
+  });
+  const registry = new Registry();
+  const fleet = new Fleet({
+    config,
+    registry,
+    log: createLogger({ level: "warn", format: "json", write: (text) => lines.push(text) }),
+    announce: () => {},
+    show: () => {},
+    stopping: new AbortController().signal,
+  });
+  const dispatcher = new Dispatcher();
+  const call = async (name: string) => {
+    const tool = registry.tool(`counter_${name}`);
+    assert.ok(tool);
+    return (await dispatcher.callTool(tool, "{}")).json;
+  };
+  try {
+    fleet.find();
+    await fleet.load(await openPortableSandbox({ cacheDir: cacheFolder() }));
+    const engine = { instances: 10, workerThreads: 1 };
+    for (let moved = 0; moved < 2; moved++) {
+      assert.deepEqual([await call("calls_before"), await call("calls_before")], ["0", "1"]);
+      await assert.rejects(() => call("trap"), { code: "trap" });
+      assert.equal(await call("calls_before"), "0");
+      if (moved > 0) break;
+      await fleet.moveTo(
+        await openNativeSandbox({ libraries, engine, cacheDir: cacheFolder() }),
+      );
+    }
+    // A line of a call that ended inline comes behind its reply.
+    while (lines.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.match(lines[0]!, /the actor begins anew, its state is lost: the guest trapped/);
+    assert.match(lines[1]!, /left its actors' state on the portable engine/);
+    assert.match(lines[2]!, /the actor begins anew, its state is lost: the guest trapped/);
+  } finally {
+    await fleet.close();
+    rmSync(folder, { recursive: true });
+  }
+});
