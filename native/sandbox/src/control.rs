@@ -18,10 +18,8 @@ use crate::engine::Engine;
 use crate::error::Outcome;
 use crate::exports::Instances;
 use crate::host::{Blob, CallRef};
-use crate::isolation::Isolation;
 use crate::kept;
 use crate::keyed::KEY_BYTES_MAX;
-use crate::limits::Limits;
 use crate::request::{self, Request};
 use crate::task::{Begun, CallFuture, Guard, forget_panic};
 
