@@ -22,10 +22,11 @@ use crate::function::{Fast, Function};
 use crate::host;
 use crate::instance::Data;
 use crate::isolation::{Family, Isolation};
-use crate::keyed::{Keyed, View};
+use crate::keyed::Keyed;
 use crate::limits::Limits;
 use crate::plugin::Plugin;
 use crate::values::{Signature, TypeBudget};
+use crate::views::View;
 use crate::wasi;
 use crate::wit::{self, Description, ExportedFunction};
 

@@ -19,9 +19,9 @@ use crate::error::Outcome;
 use crate::exports::Instances;
 use crate::host::{Blob, CallRef};
 use crate::kept;
-use crate::keyed::KEY_BYTES_MAX;
 use crate::request::{self, Request};
 use crate::task::{Begun, CallFuture, Guard, forget_panic};
+use crate::views;
 
 /// What is left to do of a request.
 pub struct Work {
@@ -59,7 +59,7 @@ pub fn run(engine: &Arc<Engine>, call: CallRef, payload: Payload, flags: u32) ->
             let terms = Terms { limits, isolation };
             load(engine, call, blob, id, terms)
         }
-        Request::Isolate { component, key } => ready(isolate(engine, component, &key)),
+        Request::Isolate { component, key } => ready(views::isolate(engine, component, &key)),
         Request::Describe { blob } => describe(engine, call, blob),
         Request::Unload { component } => unload(engine, component),
         Request::Limits { component, limits } => {
@@ -255,14 +255,6 @@ async fn loading(
         sender.send(engine, loaded)
     })
     .await
-}
-
-fn isolate(engine: &Engine, component: u32, key: &str) -> Result<Value, Outcome> {
-    if key.is_empty() || key.len() > KEY_BYTES_MAX {
-        let message = format!("a key has 1 to {KEY_BYTES_MAX} bytes");
-        return Err(Outcome::message(ATOLL_INVALID_ARGUMENT, message));
-    }
-    engine.isolate(component, key)
 }
 
 fn unload(engine: &Engine, component: u32) -> CallFuture {

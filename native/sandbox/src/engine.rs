@@ -18,13 +18,11 @@ use crate::abi::{ATOLL_NOT_FOUND, ATOLL_OK, AtollStatus};
 use crate::cache::Cache;
 use crate::component::Loaded;
 use crate::config::{self, Settings};
-use crate::error::Outcome;
 use crate::exports::Exports;
 use crate::host::{self, Host};
 use crate::instance::Data;
 use crate::isolation::Reserve;
 use crate::kept::{Plan, Registered};
-use crate::keyed::{self, KEYS_MAX, View};
 use crate::limits::Limits;
 use crate::plugin::Plugin;
 use crate::ticker::{Clock, Ticker};
@@ -330,71 +328,14 @@ impl Engine {
         })
     }
 
-    /// What a key of a component has; made at its first use.
-    pub fn isolate(&self, number: u32, key: &str) -> Result<Value, Outcome> {
-        let (family, handles) = {
-            let components = self.components();
-            let loaded = components
-                .loaded
-                .get(&number)
-                .ok_or_else(Outcome::not_found)?;
-            if let Some(view) = loaded.views.get(key) {
-                return Ok(view.answer());
-            }
-            (loaded.family.clone(), loaded.handles.clone())
-        };
-        let family = family.ok_or_else(|| {
-            Outcome::unsupported("each call has a fresh instance: there is nothing to keep apart")
-        })?;
-        self.forget_keys(number)?;
-        let view = keyed::view(self, &family, &handles)?;
-        let answer = view.answer();
-        let refused = {
-            let mut components = self.components();
-            match components.loaded.get_mut(&number) {
-                None => Some((view, Err(Outcome::not_found()))),
-                Some(loaded) => match loaded.views.get(key).map(View::answer) {
-                    // Another thread was faster.
-                    Some(theirs) => Some((view, Ok(theirs))),
-                    None => {
-                        loaded.views.insert(key.to_owned(), view);
-                        None
-                    }
-                },
-            }
-        };
-        match refused {
-            None => Ok(answer),
-            Some((view, answer)) => {
-                self.remove_exports(&view.targets, &view.handles);
-                answer
-            }
-        }
-    }
-
-    /// Makes room for another key of a component: those go for which nothing runs and nothing rests,
-    /// and their targets with them.
-    fn forget_keys(&self, number: u32) -> Result<(), Outcome> {
-        let forgotten: Vec<(String, View)> = {
-            let mut components = self.components();
-            let Some(loaded) = components.loaded.get_mut(&number) else {
-                return Err(Outcome::not_found());
-            };
-            if loaded.views.len() < KEYS_MAX {
-                return Ok(());
-            }
-            loaded
-                .views
-                .extract_if(|_, view| view.keyed.is_empty())
-                .collect()
-        };
-        for (_, view) in &forgotten {
-            self.remove_exports(&view.targets, &view.handles);
-        }
-        match forgotten.is_empty() {
-            true => Err(keyed::too_many()),
-            false => Ok(()),
-        }
+    /// Does something with the component of that number; none: there is no such one. It runs under a
+    /// lock, so it calls nothing of the core's.
+    pub fn with_component<T>(
+        &self,
+        number: u32,
+        apply: impl FnOnce(&mut Loaded) -> T,
+    ) -> Option<T> {
+        self.components().loaded.get_mut(&number).map(apply)
     }
 
     /// Adds a kept instance; returns its number, or the instance when its component has gone.

@@ -10,27 +10,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use wasmtime::Error;
 
 use crate::abi::{
     ATOLL_FLAG_STDERR, ATOLL_KIND_LOG, ATOLL_OK, ATOLL_OVERLOADED, ATOLL_TOOL_ERROR, AtollStatus,
 };
-use crate::engine::Engine;
 use crate::error::Outcome;
-use crate::exports::{Instances, add_exports};
 use crate::function::Function;
 use crate::host::{self, CallRef};
 use crate::instance;
 use crate::isolation::{self, Family, Place};
 use crate::kept::{Alive, discard, message_of, one_at_a_time};
 use crate::limits::Limits;
-
-/// Keys of a component. Each takes a target for each of its functions.
-pub const KEYS_MAX: usize = 1_000;
-
-/// Longest key, in bytes.
-pub const KEY_BYTES_MAX: usize = 1_024;
 
 /// An instance in between two calls.
 struct Resting {
@@ -254,17 +246,6 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Every key of a component has an instance.
-pub fn too_many() -> Outcome {
-    Outcome::json(
-        ATOLL_OVERLOADED,
-        &json!({
-            "message": format!("the plugin keeps instances of {KEYS_MAX} keys, which is the most"),
-            "retryAfterSeconds": 1,
-        }),
-    )
-}
-
 fn full(limits: &Limits) -> Outcome {
     Outcome::json(
         ATOLL_OVERLOADED,
@@ -334,39 +315,4 @@ impl Drop for Loan {
             state.lost = Lost::Yes(None);
         }
     }
-}
-
-/// What a key has in the engine.
-pub struct View {
-    /// Targets of the component's functions for its calls.
-    pub targets: Vec<u32>,
-    /// Their handles.
-    pub handles: Vec<u32>,
-    /// Its instances.
-    pub keyed: Arc<Keyed>,
-}
-
-impl View {
-    /// The answer for the caller.
-    pub fn answer(&self) -> Value {
-        let functions: Vec<Value> = self
-            .targets
-            .iter()
-            .map(|target| json!({ "target": target }))
-            .collect();
-        json!({ "functions": functions })
-    }
-}
-
-/// Makes targets for a key of a component.
-pub fn view(engine: &Engine, family: &Arc<Family>, handles: &[u32]) -> Result<View, Outcome> {
-    let keyed = Keyed::new(family, &family.plugin.limits())?;
-    let instances = Instances::Keyed(Arc::clone(&keyed));
-    let group = keyed.group().unwrap_or(family.plugin.group());
-    let (targets, handles) = add_exports(engine, handles, group, &instances)?;
-    Ok(View {
-        targets,
-        handles,
-        keyed,
-    })
 }

@@ -43,6 +43,7 @@ mod state;
 mod task;
 mod ticker;
 mod values;
+mod views;
 mod wasi;
 mod wit;
 mod wit_text;
