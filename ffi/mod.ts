@@ -50,6 +50,8 @@ export interface EngineOptions {
   readonly workerThreads?: number;
   /** Folder for compiled components; absent: Atoll's cache. */
   readonly cacheDir?: string;
+  /** Most bytes of compiled components there; those used least lately go. Absent: 2 GiB. */
+  readonly cacheBytes?: number;
 }
 
 export interface LoadOptions {
@@ -100,6 +102,7 @@ export class Engine {
         keyFile: join(cache, "compiled.key"),
         instances: options.instances ?? DEFAULT_INSTANCES,
         workerThreads: options.workerThreads ?? 0,
+        ...(options.cacheBytes === undefined ? {} : { cacheBytes: options.cacheBytes }),
       });
       return new Engine(client, number);
     } catch (error) {

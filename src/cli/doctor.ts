@@ -33,15 +33,16 @@ async function nativeState(config: Config): Promise<NativeState> {
   const obstacle = await answer(nativeObstacle);
   const place = { checkout: CHECKOUT, cache: config.cacheDir };
   const found = await findNative(place).catch(() => null);
-  const closed = { mapped: null, asymmetricFences: null, arena: null };
+  const closed = { mapped: null, asymmetricFences: null, arena: null, cache: null };
   const state = { library: found?.core ?? null, ...closed, obstacle, failure: null };
   if (found === null || config.engine === "portable") return state;
   const { openNative } = await import("../server/engines.ts");
   try {
     const sandbox = await openNative(found, config);
     const { asymmetricFences } = sandbox.stats();
+    const cache = await sandbox.engineStats();
     await sandbox.close();
-    return { ...state, mapped: sandbox.mapped, asymmetricFences, arena: sandbox.arena };
+    return { ...state, mapped: sandbox.mapped, asymmetricFences, arena: sandbox.arena, cache };
   } catch (thrown) {
     return { ...state, failure: toAtollError(thrown).message };
   }

@@ -3,7 +3,12 @@
  *
  * Owns: each check, its verdict and what to do. Pure: facts in, findings out.
  */
-import { type ArenaInfo, type ArenaTrait, BUN_BUFFER_BYTES } from "../sandbox/native.ts";
+import {
+  type ArenaInfo,
+  type ArenaTrait,
+  BUN_BUFFER_BYTES,
+  type EngineStats,
+} from "../sandbox/native.ts";
 import type { Config } from "../config/schema.ts";
 import { compareVersions, MINIMUM_VERSIONS, runtimeObstacle } from "../core/runtime.ts";
 import type { HostFacts, ProcessLimits } from "./host_facts.ts";
@@ -36,6 +41,8 @@ export interface NativeState {
   readonly failure: string | null;
   /** How the memory of frames is mapped; null while it is not. */
   readonly arena: ArenaInfo | null;
+  /** What is kept of compiled components; null: the engine was not opened. */
+  readonly cache: Pick<EngineStats, "cacheError" | "cacheBytes" | "cacheBytesMax"> | null;
 }
 
 /** All findings, in the order in which one reads them. */
@@ -49,6 +56,7 @@ export function judge(facts: HostFacts, config: Config, native: NativeState): Fi
     kernelFinding(facts),
     memoryFinding(facts, config),
     ...arenaFindings(native.arena),
+    ...cacheFindings(native.cache),
     ...permissionFindings(facts, native),
   ];
 }
@@ -350,6 +358,27 @@ function arenaFindings(arena: ArenaInfo | null): Finding[] {
     return remedy === undefined ? `not ${trait}` : `not ${trait}: ${remedy}`;
   });
   return [{ check, verdict: "degraded", detail, consequence: why.join("; ") }];
+}
+
+function cacheFindings(cache: NativeState["cache"]): Finding[] {
+  if (cache === null) return [];
+  const check = "compiled";
+  const consequence = "every start compiles every plugin again";
+  const { cacheError, cacheBytes, cacheBytesMax } = cache;
+  if (cacheBytes === null || cacheBytesMax === null) {
+    const why = cacheError ?? "there is no folder for them";
+    return [{
+      check,
+      verdict: "degraded",
+      detail: `compiled components are not kept: ${why}`,
+      consequence,
+    }];
+  }
+  const detail = `${size(cacheBytes)} of compiled components are kept, at most ${
+    size(cacheBytesMax)
+  } (native.cacheBytes)`;
+  if (cacheBytesMax > 0) return [{ check, verdict: "ok", detail }];
+  return [{ check, verdict: "degraded", detail, consequence }];
 }
 
 /** What is lost without a use of a permission. */

@@ -38,6 +38,7 @@ const BUILT: NativeState = {
   obstacle: null,
   failure: null,
   arena: null,
+  cache: null,
 };
 const ABSENT: NativeState = {
   library: null,
@@ -46,6 +47,7 @@ const ABSENT: NativeState = {
   obstacle: null,
   failure: null,
   arena: null,
+  cache: null,
 };
 
 function worse(facts: Partial<HostFacts>, native = BUILT, settings: Partial<Config> = {}) {
@@ -115,6 +117,25 @@ test("each thing that a host cannot back is found alone, with what would change 
     deepEqual(found.map(([name, how]) => [name, how]), [[check, verdict]]);
     match(found[0]?.[2] ?? "", says);
   }
+});
+
+test("what is kept of compiled components is shown with its cap", () => {
+  const compiled = (cache: NativeState["cache"]) =>
+    judge(GOOD, config, { ...BUILT, cache }).find(({ check }) => check === "compiled");
+  equal(compiled(null), undefined);
+  const kept = compiled({
+    cacheError: null,
+    cacheBytes: 3 * 1024 ** 2,
+    cacheBytesMax: 2 * 1024 ** 3,
+  });
+  equal(kept?.verdict, "ok");
+  match(kept?.detail ?? "", /^3 MiB of compiled components are kept, at most 2 GiB/);
+  const off = compiled({ cacheError: null, cacheBytes: 0, cacheBytesMax: 0 });
+  deepEqual([off?.verdict, off?.consequence !== undefined], ["degraded", true]);
+  const error = "/c/compiled: belongs to another user";
+  const broken = compiled({ cacheError: error, cacheBytes: null, cacheBytesMax: null });
+  equal(broken?.verdict, "degraded");
+  match(broken?.detail ?? "", /not kept: .*belongs to another user/);
 });
 
 test("the state of the native libraries decides with the engine that is asked for", () => {

@@ -56,7 +56,13 @@ test("without a file everything has its default", () => {
     numa: "none",
   };
   deepEqual(config.pluginSettings, {});
-  deepEqual(config.native, { instances: 1000, workerThreads: 0, callsMax: 16_384, arena });
+  deepEqual(config.native, {
+    instances: 1000,
+    workerThreads: 0,
+    callsMax: 16_384,
+    cacheBytes: 2 ** 31,
+    arena,
+  });
   equal(config.cacheDir, "/home/ann/.cache/atoll");
   deepEqual([file, warnings], [null, []]);
 });

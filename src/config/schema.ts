@@ -149,6 +149,13 @@ const nativeSchema = v.strictObject({
     count(16, "Calls in flight at once, over all plugins; more are refused.", 65_536),
     16_384,
   ),
+  cacheBytes: v.optional(
+    count(
+      0,
+      "Most bytes of compiled components on disk; those that were used least lately go. 0: none.",
+    ),
+    2 * 1024 * 1024 * 1024,
+  ),
   arena: v.optional(
     v.pipe(arenaSchema, v.description("The memory of frames; `atoll doctor` shows what was got.")),
     {},

@@ -44,6 +44,8 @@ export interface NativeSandboxOptions {
     readonly workerThreads: number;
     /** Calls in flight at once, over all plugins; only the first sandbox of a process decides. */
     readonly callsMax?: number;
+    /** Most bytes of compiled components on disk; absent: 2 GiB. */
+    readonly cacheBytes?: number;
     /** The memory of frames, decided as `callsMax` is. */
     readonly arena?: ArenaWishes;
   };
@@ -63,6 +65,30 @@ export interface NativeSandbox extends Sandbox {
   readonly arena: ArenaInfo;
   /** Counters of the library, all isolates of the process together. */
   stats(): NativeStats;
+  /** What the engine holds, all isolates of the process together. */
+  engineStats(): Promise<EngineStats>;
+}
+
+/** State of the engine. */
+export interface EngineStats {
+  /** Components that are loaded. */
+  readonly components: number;
+  /** Instances that are kept from call to call. */
+  readonly instancesKept: number;
+  readonly callsRunning: number;
+  /** Why compiled components are not kept on disk, or null. */
+  readonly cacheError: string | null;
+  /** Bytes of compiled components on disk; null where none are kept. */
+  readonly cacheBytes: number | null;
+  readonly cacheBytesMax: number | null;
+  /** What is taken of the pool. */
+  readonly pool: {
+    readonly componentInstances: number;
+    readonly coreInstances: number;
+    readonly memories: number;
+    readonly tables: number;
+    readonly stacks: number;
+  };
 }
 
 /**
@@ -86,6 +112,7 @@ export async function openNativeSandbox(options: NativeSandboxOptions): Promise<
         keyFile: join(cacheDir, "compiled.key"),
         instances: engine.instances,
         workerThreads: engine.workerThreads,
+        ...(engine.cacheBytes === undefined ? {} : { cacheBytes: engine.cacheBytes }),
       });
       return new WasmtimeSandbox(client, number);
     } catch (error) {
@@ -123,6 +150,14 @@ class WasmtimeSandbox implements NativeSandbox {
 
   stats(): NativeStats {
     return this.client.stats();
+  }
+
+  async engineStats(): Promise<EngineStats> {
+    try {
+      return await this.client.control(this.engine, { op: "stats" }) as unknown as EngineStats;
+    } catch (error) {
+      throw fromNative(error);
+    }
   }
 
   async load(spec: ComponentSpec): Promise<LoadedComponent> {

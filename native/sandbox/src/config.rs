@@ -40,6 +40,8 @@ pub struct Settings {
     pub cache_dir: Option<PathBuf>,
     /// The key that authenticates them.
     pub key_file: Option<PathBuf>,
+    /// Most bytes of compiled components; those used least lately go.
+    pub cache_bytes: u64,
     /// Instances that can exist at once.
     pub instances: u32,
     /// Threads for calls that wait or take long; 0: by the machine.
@@ -51,6 +53,7 @@ impl Default for Settings {
         Settings {
             cache_dir: None,
             key_file: None,
+            cache_bytes: 2 * 1024 * 1024 * 1024,
             instances: 1_000,
             worker_threads: 0,
         }

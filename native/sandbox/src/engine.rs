@@ -96,10 +96,12 @@ impl Owner {
         let runtime = runtime(settings.worker_threads)
             .map_err(|e| format!("no threads for the workers: {e}"))?;
         let (cache, cache_error) = match (&settings.cache_dir, &settings.key_file) {
-            (Some(folder), Some(key)) => match Cache::open(folder, key, &wasm) {
-                Ok(cache) => (Some(cache), None),
-                Err(error) => (None, Some(error)),
-            },
+            (Some(folder), Some(key)) => {
+                match Cache::open(folder, key, settings.cache_bytes, &wasm) {
+                    Ok(cache) => (Some(cache), None),
+                    Err(error) => (None, Some(error)),
+                }
+            }
             _ => (None, None),
         };
         let engine = Arc::new(Engine {
@@ -382,6 +384,8 @@ impl Engine {
             "instancesAsked": self.instances_asked,
             "cache": self.cache.is_some(),
             "cacheError": self.cache_error,
+            "cacheBytes": self.cache.as_ref().map(Cache::bytes),
+            "cacheBytesMax": self.cache.as_ref().map(Cache::bytes_max),
         });
         if let Some(pool) = self.wasm.pooling_allocator_metrics() {
             stats["pool"] = json!({

@@ -1,5 +1,5 @@
-//! The cache of compiled components: what is taken from it, and what is not.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+//! Compiled components on disk: what is taken from there, what is not, and how much is kept.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -107,20 +107,98 @@ fn a22_a_file_that_is_not_authentic_is_compiled_again_and_replaced() {
 }
 
 #[test]
+fn a22_files_of_another_user_are_not_used() {
+    // SAFETY: takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("skipped: only the superuser can give files away");
+        return;
+    }
+    let other = |path: &Path| std::os::unix::fs::chown(path, Some(65_534), None).unwrap();
+    let folder = Folder::new("owner");
+    assert_eq!(origin(&folder.config()), "compiled");
+    other(&folder.file());
+    assert_eq!(origin(&folder.config()), "compiled");
+    assert_eq!(origin(&folder.config()), "cache");
+    // With the key somebody else may have written every file.
+    for path in [folder.0.join("key"), folder.0.join("cache")] {
+        other(&path);
+        let rig = Rig::with(&folder.config());
+        let stats = rig.stats();
+        assert_eq!(stats["cache"], false);
+        let error = stats["cacheError"].as_str().unwrap();
+        assert!(error.contains("belongs to another user"), "{error}");
+        let echo = rig.load_wat(&guests::echo(), json!({}));
+        assert_eq!(echo.json["origin"], "compiled");
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+    }
+    assert_eq!(origin(&folder.config()), "cache");
+}
+
+#[test]
+fn the_cache_keeps_to_its_size_and_tells_it() {
+    let folder = Folder::new("size");
+    assert_eq!(origin(&folder.config()), "compiled");
+    let bytes = fs::metadata(folder.file()).unwrap().len();
+    let mut config = folder.config();
+    assert_eq!(Rig::with(&config).stats()["cacheBytes"], bytes);
+    config["cacheBytes"] = json!(bytes);
+    let rig = Rig::with(&config);
+    assert_eq!(rig.stats()["cacheBytesMax"], bytes);
+    let trap = guests::trap();
+    assert_eq!(rig.load_wat(&trap, json!({})).json["origin"], "compiled");
+    // The older one has gone.
+    assert_eq!(rig.load_wat(&trap, json!({})).json["origin"], "cache");
+    assert!(rig.stats()["cacheBytes"].as_u64().unwrap() <= bytes);
+    assert_eq!(
+        rig.load_wat(&guests::echo(), json!({})).json["origin"],
+        "compiled"
+    );
+}
+
+/// Names the folder in the process that may write no file of some size.
+const FULL: &str = "ATOLL_TEST_FULL";
+
+#[test]
+fn a_disk_that_is_full_costs_the_cache_alone() {
+    if let Some(path) = std::env::var_os(FULL) {
+        // Not dropped: whoever started this process looks into it.
+        let folder = std::mem::ManuallyDrop::new(Folder(path.into()));
+        assert_eq!(origin(&folder.config()), "compiled");
+        assert_eq!(origin(&folder.config()), "compiled");
+        return;
+    }
+    let folder = Folder::new("full");
+    // As with a disk that is full, a write goes part of the way and then fails.
+    let run = std::process::Command::new("sh")
+        .args(["-c", r#"trap "" XFSZ; ulimit -f 16; exec "$@""#, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "a_disk_that_is_full_costs_the_cache_alone"])
+        .env(FULL, &folder.0)
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{run:?}");
+    assert_eq!(fs::read_dir(folder.0.join("cache")).unwrap().count(), 0);
+    // Once there is room again, it is kept.
+    assert_eq!(origin(&folder.config()), "compiled");
+    assert!(fs::metadata(folder.file()).unwrap().len() > 16 * 1024);
+    assert_eq!(origin(&folder.config()), "cache");
+}
+
+#[test]
 fn a22_an_authentic_file_is_not_taken_for_another_component() {
     let folder = Folder::new("swap");
     assert_eq!(origin(&folder.config()), "compiled");
     let file = folder.file();
     let rig = Rig::with(&folder.config());
-    let trap = wat::parse_str(guests::trap()).unwrap();
-    let digest = rig.load(&trap, json!({})).json["digest"]
+    let trap = guests::trap();
+    let digest = rig.load_wat(&trap, json!({})).json["digest"]
         .as_str()
         .unwrap()
         .to_owned();
     let name = file.file_name().unwrap().to_str().unwrap().to_owned();
     let other = file.with_file_name(format!("{digest}{}", &name[64..]));
     fs::copy(&file, &other).unwrap();
-    assert_eq!(rig.load(&trap, json!({})).json["origin"], "compiled");
+    assert_eq!(rig.load_wat(&trap, json!({})).json["origin"], "compiled");
 }
 
 #[test]

@@ -283,6 +283,22 @@ fn a21_answers_about_a_component_are_bounded() {
 }
 
 #[test]
+fn components_compile_side_by_side() {
+    let rig = Rig::new();
+    let ask = Ask {
+        kind: ATOLL_KIND_CONTROL,
+        ..Ask::default()
+    };
+    let long = binary(&host_guests::straight_handles(80_000));
+    let load = json!({ "op": "load", "id": "long", "blob": Rig::blob(&long) });
+    let long = rig.start(0, load.to_string().as_bytes(), &ask);
+    let short = rig.load_wat(&guests::echo(), json!({}));
+    assert_eq!(short.json["origin"], "compiled");
+    assert!(!long.replied(), "the short one had to wait");
+    assert_eq!(long.wait().status, ATOLL_OK);
+}
+
+#[test]
 fn compilations_leave_threads_for_what_needs_none() {
     let rig = Rig::new();
     let ask = Ask {
