@@ -152,6 +152,12 @@ export function allSuites(cargoTarget: string): readonly Suite[] {
       watchdogMinutes: 30,
     },
     {
+      name: "components from seeds, offered to the engine",
+      command: () => [...runScript("deno", "tests/fuzz/main.ts"), "components", "500"],
+      counts: plainCounts,
+      watchdogMinutes: 20,
+    },
+    {
       name: "Deno suite",
       command: deno("test", "-A", "--quiet", "--no-check"),
       environment: { NO_COLOR: "1" },
