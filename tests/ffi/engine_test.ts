@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { GuestError, NativeError } from "../../ffi/mod.ts";
@@ -31,6 +33,20 @@ test("a component is loaded and called, by values, JSON text and bytes", async (
     await text.unload();
     await assert.rejects(text.call("analyse", { input: "x" }), { name: "NativeError" });
   });
+});
+
+test("compiled components are kept in the folder, within the size that is given", async () => {
+  const cacheDir = mkdtempSync(join(tmpdir(), "atoll-cache-size-"));
+  const within = async (size: { cacheBytes?: number }) => {
+    let files = -1;
+    await withEngine(async (engine) => {
+      await (await engine.load(await fixtureBytes("tiny"))).unload();
+      files = readdirSync(join(cacheDir, "compiled")).length;
+    }, { cacheDir, ...size });
+    return files;
+  };
+  assert.deepEqual([await within({}), await within({ cacheBytes: 0 })], [1, 0]);
+  rmSync(cacheDir, { recursive: true, force: true });
 });
 
 test("bytes and big integers among the arguments cross as they are", async () => {
