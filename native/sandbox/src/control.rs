@@ -15,12 +15,12 @@ use crate::abi::{
 use crate::call::Payload;
 use crate::component::{self, Source, Terms};
 use crate::engine::Engine;
-use crate::error::Outcome;
+use crate::error::{Outcome, forget_panic};
 use crate::exports::Instances;
 use crate::host::{Blob, CallRef};
 use crate::kept;
 use crate::request::{self, Request};
-use crate::task::{Begun, CallFuture, Guard, forget_panic};
+use crate::task::{Begun, CallFuture, Guard};
 use crate::views;
 
 /// What is left to do of a request.

@@ -3,6 +3,8 @@
 //! Owns: which status a wasmtime error becomes and the words that describe it. It must not know how
 //! a call is run.
 
+use std::any::Any;
+
 use serde_json::{Map, Value, json};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
@@ -21,6 +23,11 @@ const MESSAGE_BYTES_MAX: usize = 4096;
 /// Payload of a reply after a panic.
 pub const PANIC_JSON: &[u8] =
     br#"{"message":"the engine panicked in this call; its instance is gone, nothing else is"}"#;
+
+/// A payload of a panic may itself panic when dropped.
+pub fn forget_panic(panic: Box<dyn Any + Send>) {
+    std::mem::forget(panic);
+}
 
 /// How a call ended: what goes into its REPLY.
 pub struct Outcome {

@@ -25,7 +25,7 @@ use crate::abi::{
 use crate::call::{self, Job, Payload};
 use crate::control::{self, Work};
 use crate::engine::Engine;
-use crate::error::Outcome;
+use crate::error::{Outcome, forget_panic};
 use crate::exports::{Callee, Instances};
 use crate::host::{CallRef, Reply};
 use crate::http;
@@ -34,7 +34,7 @@ use crate::meter;
 use crate::plugin::Plugin;
 use crate::reply::{give_buffer, take_buffer};
 use crate::state::CallState;
-use crate::task::{self, Begun, CallFuture, Deadline, Guard, Move, abandon, forget_panic};
+use crate::task::{self, Begun, CallFuture, Deadline, Guard, Move, abandon};
 
 /// Payloads above this start on the workers: copying them is not interrupted by an epoch.
 const INLINE_PAYLOAD_BYTES: u32 = 64 * 1024;

@@ -19,14 +19,13 @@ use crate::abi::{
     ATOLL_NOT_FOUND, ATOLL_OK, ATOLL_OVERLOADED, ATOLL_TOOL_ERROR, AtollGroupLimits, AtollStatus,
 };
 use crate::engine::Engine;
-use crate::error::Outcome;
+use crate::error::{Outcome, forget_panic};
 use crate::exports::{Instances, add_exports};
 use crate::host::{self, CallRef, Host};
 use crate::instance::{self, Data};
 use crate::isolation;
 use crate::limits::Limits;
 use crate::plugin::Plugin;
-use crate::task::forget_panic;
 
 /// An instance and all that it holds.
 pub struct Alive {

@@ -4,7 +4,6 @@
 //! goes first, then nobody may touch the call any more, then the reply is sent. It must not know
 //! what a call does, nor when one is migrated.
 
-use std::any::Any;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -16,7 +15,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::abi::{ATOLL_PENDING, AtollRequest, AtollStatus};
 use crate::engine::Engine;
-use crate::error::Outcome;
+use crate::error::{Outcome, forget_panic};
 use crate::exports::Instances;
 use crate::host::Reply;
 use crate::limits::{LimitExceeded, LimitKind, Limits};
@@ -304,11 +303,6 @@ pub fn abandon(future: CallFuture) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
         forget_panic(panic);
     }
-}
-
-/// A payload of a panic may itself panic when dropped.
-pub fn forget_panic(panic: Box<dyn Any + Send>) {
-    std::mem::forget(panic);
 }
 
 #[cfg(test)]

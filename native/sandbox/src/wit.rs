@@ -3,10 +3,13 @@
 //! Owns: reading that without compiling, and refusing what is not a component. It must not know
 //! engines or limits.
 
+use std::panic::catch_unwind;
+
 use wit_parser::decoding::{DecodedWasm, decode};
 use wit_parser::{FunctionKind, Resolve, TypeDefKind, WorldItem, WorldKey};
 
 use crate::census::{self, Census};
+use crate::error::forget_panic;
 use crate::wit_text;
 
 /// Largest component that is accepted, in bytes.
@@ -46,7 +49,12 @@ pub fn describe(bytes: &[u8]) -> Result<Description, String> {
     check_preamble(bytes)?;
     // First of all: whatever follows writes types or instances out.
     let census = census::take(bytes).map_err(|e| format!("the component {}", first_line(&e)))?;
-    let decoded = decode(bytes)
+    // The decoder panics at some valid components; what it was building is gone with it.
+    let decoded = catch_unwind(|| decode(bytes))
+        .map_err(|panic| {
+            forget_panic(panic);
+            "the component exports what WIT has no words for".to_owned()
+        })?
         .map_err(|e| format!("the component is broken: {}", first_line(&format!("{e:#}"))))?;
     let (resolve, world) = match &decoded {
         DecodedWasm::Component(resolve, world) => (resolve, *world),
