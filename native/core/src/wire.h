@@ -16,9 +16,9 @@ typedef enum atoll__peer {
     /* This process. The slot has gone to the library, and whoever submitted it must not write it
      * until the reply: nothing keeps a thread that still has its address from doing so. The core
      * stays whole all the same: it uses only what it checked on the reading that it uses, and checks
-     * a payload's parts again when it takes them. The payload does not:
-     * the engine validates text and archives and then reads them where they lie, and a byte that
-     * changes in between is undefined to it. In place, level structure. */
+     * a payload's parts again when it takes them. The payload does not: the engine validates text
+     * and then reads it where it lies, and a byte that changes in between is undefined to it. In
+     * place, level structure. */
     ATOLL__PEER_SELF = 0,
     /* Another process that can still write the memory: copied, then level full on the copy. */
     ATOLL__PEER_SHARED = 1,

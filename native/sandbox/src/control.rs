@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rkyv::rancor::Error;
+use rkyv::util::AlignedVec;
 use serde_json::{Value, json};
 
 use crate::abi::{
@@ -88,7 +89,10 @@ fn ready(answered: Result<Value, Outcome>) -> CallFuture {
 fn read(payload: &[u8], flags: u32) -> Result<Request, Outcome> {
     match u16::try_from(flags & u32::from(ATOLL_FLAG_ENCODING)) {
         Ok(ATOLL_FLAG_RKYV) => {
-            let archived = request::read(payload).map_err(broken)?;
+            // A copy that nobody else can write: what was validated is what is read.
+            let mut copy = AlignedVec::<16>::with_capacity(payload.len());
+            copy.extend_from_slice(payload);
+            let archived = request::read(&copy).map_err(broken)?;
             rkyv::deserialize::<Request, Error>(archived).map_err(broken)
         }
         Ok(ATOLL_FLAG_MSGPACK) => Err(broken("it is JSON or an archive, not MessagePack")),
@@ -167,11 +171,10 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        let mut delivery = lock(&self.delivery);
-        if let Delivery::Loaded(component) = *delivery {
+        let before = std::mem::replace(&mut *lock(&self.delivery), Delivery::Abandoned);
+        if let Delivery::Loaded(component) = before {
             drop(self.engine.take_component(component));
         }
-        *delivery = Delivery::Abandoned;
     }
 }
 
@@ -180,13 +183,15 @@ struct Sender(Arc<Mutex<Delivery>>);
 
 impl Sender {
     fn send(&self, engine: &Engine, (number, answer): (u32, Vec<u8>)) -> Result<Vec<u8>, Outcome> {
-        let mut delivery = lock(&self.0);
-        if matches!(*delivery, Delivery::Abandoned) {
-            drop(engine.take_component(number));
-            return Err(Outcome::cancelled());
+        {
+            let mut delivery = lock(&self.0);
+            if !matches!(*delivery, Delivery::Abandoned) {
+                *delivery = Delivery::Loaded(number);
+                return Ok(answer);
+            }
         }
-        *delivery = Delivery::Loaded(number);
-        Ok(answer)
+        drop(engine.take_component(number));
+        Err(Outcome::cancelled())
     }
 }
 

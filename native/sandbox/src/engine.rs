@@ -4,7 +4,7 @@
 //! calls are run.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
@@ -82,6 +82,8 @@ pub struct Owner {
     pub engine: Arc<Engine>,
     runtime: Runtime,
     ticker: Ticker,
+    /// Threads of the runtime that live.
+    threads: Arc<AtomicUsize>,
 }
 
 impl Owner {
@@ -93,7 +95,8 @@ impl Owner {
         let ticker =
             Ticker::start(wasm.clone()).map_err(|e| format!("no thread for the epoch: {e}"))?;
         let ticker_thread = ticker.thread().ok_or("no thread for the epoch")?;
-        let runtime = runtime(settings.worker_threads)
+        let threads = Arc::default();
+        let runtime = runtime(settings.worker_threads, &threads)
             .map_err(|e| format!("no threads for the workers: {e}"))?;
         let (cache, cache_error) = match (&settings.cache_dir, &settings.key_file) {
             (Some(folder), Some(key)) => {
@@ -127,15 +130,18 @@ impl Owner {
             engine,
             runtime,
             ticker,
+            threads,
         })
     }
 
-    /// Ends every call and joins every thread.
-    pub fn close(self) {
+    /// Ends every call and joins every thread; false: some did not end in time, and may still use
+    /// what the engine's calls use.
+    pub fn close(self) -> bool {
         let Owner {
             engine,
             runtime,
             ticker,
+            threads,
         } = self;
         engine.closing.store(true, Ordering::SeqCst);
         // Tasks are dropped, which replies to their calls. Guests that spin are interrupted by the
@@ -144,11 +150,14 @@ impl Owner {
         engine.clear();
         drop(engine);
         drop(ticker);
+        threads.load(Ordering::SeqCst) == 0
     }
 }
 
-/// Few workers, each less important than the thread that runs JavaScript.
-fn runtime(worker_threads: usize) -> std::io::Result<Runtime> {
+/// Few workers, each less important than the thread that runs JavaScript. Counts the threads that
+/// live.
+fn runtime(worker_threads: usize, alive: &Arc<AtomicUsize>) -> std::io::Result<Runtime> {
+    let (begun, ended) = (Arc::clone(alive), Arc::clone(alive));
     let threads = match worker_threads {
         0 => std::thread::available_parallelism()
             .map_or(2, usize::from)
@@ -163,7 +172,13 @@ fn runtime(worker_threads: usize) -> std::io::Result<Runtime> {
         // With every worker busy in a guest, timers are looked at after this many polls.
         .event_interval(4)
         .global_queue_interval(3)
-        .on_thread_start(|| set_priority(WORKER_NICE))
+        .on_thread_start(move || {
+            begun.fetch_add(1, Ordering::SeqCst);
+            set_priority(WORKER_NICE);
+        })
+        .on_thread_stop(move || {
+            ended.fetch_sub(1, Ordering::SeqCst);
+        })
         .build()
 }
 
@@ -290,14 +305,28 @@ impl Engine {
         let Some(plugin) = self.plugin(number) else {
             return ATOLL_NOT_FOUND;
         };
-        let mut status = plugin.set_limits(limits);
+        plugin.keep_limits(limits);
+        // Whoever changes them at the same time may tell the core first or last: the last to tell
+        // must have told what is kept.
+        loop {
+            let limits = plugin.limits();
+            let status = self.tell_limits(number, &plugin, &limits);
+            if plugin.limits() == limits {
+                return status;
+            }
+        }
+    }
+
+    /// Tells the core what each group of a component takes from its limits.
+    fn tell_limits(&self, number: u32, plugin: &Plugin, limits: &Limits) -> AtollStatus {
+        let mut status = plugin.tell_limits(limits);
         let family = self
             .components()
             .loaded
             .get(&number)
             .and_then(|l| l.family.clone());
         if let Some(family) = family
-            && let other @ 1.. = family.set_limits(&limits)
+            && let other @ 1.. = family.set_limits(limits)
         {
             status = other;
         }
@@ -309,7 +338,7 @@ impl Engine {
             .map(|registered| Arc::clone(&registered.kept))
             .collect();
         for kept in kept {
-            status = match kept.set_limits(&limits) {
+            status = match kept.set_limits(limits) {
                 ATOLL_OK => status,
                 other => other,
             };

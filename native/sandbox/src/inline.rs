@@ -283,7 +283,7 @@ mod tests {
         let mut future: CallFuture = Box::pin(async { panic!("inline") });
         let polled = poll_inline(&owner.engine, future.as_mut(), false);
         assert!(matches!(polled, Inline::Panicked));
-        owner.close();
+        assert!(owner.close());
     }
 
     #[test]
@@ -303,6 +303,6 @@ mod tests {
             poll_inline(&owner.engine, future.as_mut(), false),
             Inline::Waits
         ));
-        owner.close();
+        assert!(owner.close());
     }
 }

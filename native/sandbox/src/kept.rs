@@ -246,8 +246,14 @@ fn register(engine: &Engine, plan: Plan, alive: Alive) -> Result<Value, Outcome>
     let (plugin, kept) = (plan.plugin, Arc::clone(&registered.kept));
     match engine.add_instance(registered) {
         Ok(number) => {
-            // Whoever changes the limits from now on finds it; what changed before is here.
-            kept.set_limits(&plugin.limits());
+            // Whoever changes the limits from now on finds it; what changes meanwhile is seen.
+            loop {
+                let limits = plugin.limits();
+                kept.set_limits(&limits);
+                if plugin.limits() == limits {
+                    break;
+                }
+            }
             Ok(json!({ "instance": number, "functions": functions }))
         }
         Err(registered) => {

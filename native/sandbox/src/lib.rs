@@ -253,18 +253,19 @@ unsafe extern "C" fn state_free(_engine: *mut c_void, state: *mut c_void) {
 }
 
 /// # Safety
-/// `engine` comes from attach; only `state_free` may follow.
+/// `engine` comes from attach; this is called once, and of the table's functions only `state_free`
+/// follows, but for `call_start` by a worker whose reply let the core start a waiting call.
 unsafe extern "C" fn close(engine: *mut c_void) {
     guard((), || {
-        // SAFETY: the caller's promise; the context is taken back once.
-        let context = unsafe { Box::from_raw(engine.cast::<Context>()) };
-        let Context { engine, owner } = *context;
-        drop(engine);
-        let owner = owner
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(owner) = owner {
-            owner.close();
+        let context = engine.cast::<Context>();
+        // SAFETY: the caller's promise. Shared: a worker may still be in `call_start`.
+        let owner = unsafe { &(*context).owner }
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        if owner.is_some_and(Owner::close) {
+            // SAFETY: attach made it, and no thread is left that could use it.
+            drop(unsafe { Box::from_raw(context) });
         }
     });
 }

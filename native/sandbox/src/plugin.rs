@@ -66,9 +66,13 @@ impl Plugin {
         *self.limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes its limits; running calls keep theirs. The status is the core's.
-    pub fn set_limits(&self, limits: Limits) -> AtollStatus {
+    /// Changes its limits; running calls keep theirs. The core is still to be told.
+    pub fn keep_limits(&self, limits: Limits) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    /// Tells the core what its group takes from limits. The status is the core's.
+    pub fn tell_limits(&self, limits: &Limits) -> AtollStatus {
         host::group_set(self.host, self.group, &limits.group(self.pool_share))
     }
 

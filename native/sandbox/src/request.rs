@@ -1,7 +1,7 @@
 //! What a CONTROL request is: as JSON, and as an archive of rkyv from a peer in Rust.
 //!
 //! Owns: both forms of each request. An archive is validated by bytecheck before anything of it is
-//! used, then read where it lies in the frame. It must not know what a request does.
+//! used, then read where it lies. It must not know what a request does.
 
 use std::fmt;
 
@@ -16,15 +16,15 @@ use crate::limits::Limits;
 /// whoever changes a request, or `Limits`, counts this up.
 pub const ARCHIVE_VERSION: u32 = 1;
 
-/// Before an archive: its version as a little-endian u32, then four bytes that are zero and not looked at:
-/// what follows is as aligned as the payload.
+/// Before an archive: its version as a little-endian u32, then four bytes that are zero and not
+/// looked at: what follows is as aligned as the payload.
 const PREFIX_BYTES: usize = 8;
 
 /// A CONTROL request; JSON names it by `op`.
 #[derive(
     Archive, Serialize, rkyv::Deserialize, serde::Deserialize, Clone, Debug, PartialEq, Eq,
 )]
-#[serde(tag = "op", rename_all = "snake_case")]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Compiles a component, or takes it from the cache.
     Load {
@@ -59,7 +59,7 @@ pub enum Request {
         /// Its number.
         instance: u32,
     },
-    /// Changes what one call may use.
+    /// Changes what one call may use: all of it, what is left out has its default.
     Limits {
         /// Number of a loaded component.
         component: u32,
@@ -110,7 +110,7 @@ pub fn archive(request: &Request) -> Result<AlignedVec, Error> {
     rkyv::api::high::to_bytes_in(request, bytes)
 }
 
-/// Reads such a payload in place.
+/// Reads such a payload in place; nobody may write it meanwhile.
 pub fn read(payload: &[u8]) -> Result<&ArchivedRequest, NoArchive> {
     let Some((prefix, archive)) = payload.split_first_chunk::<PREFIX_BYTES>() else {
         return Err(NoArchive::Short);
@@ -185,8 +185,16 @@ mod tests {
     fn samples() -> Vec<(&'static str, Request)> {
         let limits = Limits {
             memory_bytes: 0x0102_0304_0506,
+            cpu_ms: 0x1001,
+            wall_ms: 0x2002,
             output_bytes: 0x0a0b_0c0d,
-            ..Limits::default()
+            log_bytes: 0x3003,
+            table_elements: 0x4004,
+            instances: 0x55,
+            resources: 0x6006,
+            field_bytes: 0x7007,
+            concurrency: 0x88,
+            queue: 0x9009,
         };
         let (id, blob, component, instance) = ("some plugin".to_owned(), 17, 18, 19);
         vec![

@@ -379,7 +379,7 @@ mod tests {
         let fine = async { Outcome::message(ATOLL_OK, "fine") };
         let (reply, _) = on_workers(&owner, fine, MINUTE_NS);
         assert_eq!(reply.recv().map(|r| r.0), Ok(ATOLL_OK));
-        owner.close();
+        assert!(owner.close());
     }
 
     #[test]
@@ -414,6 +414,6 @@ mod tests {
         let owner = owner();
         let (reply, _) = on_workers(&owner, std::future::pending(), 5_000_000);
         assert_eq!(reply.recv().map(|r| r.0), Ok(ATOLL_DEADLINE));
-        owner.close();
+        assert!(owner.close());
     }
 }
