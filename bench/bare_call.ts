@@ -78,6 +78,7 @@ export function barePeers(
     "reverse",
     String(calls),
     "1",
+    ...(Object.values(cases).some((printed) => printed.startsWith("library")) ? ["library"] : []),
   ];
   const command = processor === null ? program : pinned(processor, program);
   return Object.entries(cases).map(([name, printed]) => ({
