@@ -12,12 +12,12 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { BenchError } from "./harness.ts";
-import { compiler, coreProgram, sharedLibrary } from "./native/programs.ts";
+import { compilerSeries, coreProgram, sharedLibrary } from "./native/programs.ts";
 
 /** One number a path, by its name. */
 export type ByPath = Readonly<Record<string, number>>;
 
-/** Instructions an operation, by compiler and path. */
+/** Instructions an operation, by compiler, as `compilerSeries` names it, and path. */
 export interface Baseline {
   readonly instructions: Readonly<Record<string, ByPath>>;
 }
@@ -132,7 +132,7 @@ export function readBaseline(file = BASELINE_FILE): Baseline {
 }
 
 /** Puts the counts of this compiler into the file; those of others stay. */
-export function writeBaseline(counts: ByPath, by = compiler(), file = BASELINE_FILE): void {
+export function writeBaseline(counts: ByPath, by = compilerSeries(), file = BASELINE_FILE): void {
   const instructions = { ...readBaseline(file).instructions, [by]: counts };
   writeFileSync(file, JSON.stringify({ instructions }, null, 2) + "\n");
 }
@@ -166,9 +166,7 @@ export function judge(
     const known = Object.keys(baseline.instructions).join("; ") || "none";
     return {
       ok: null,
-      lines: [
-        `no instruction counts by ${by} to compare with, by ${known} only: count them by ${REWRITE}`,
-      ],
+      lines: [`no counts by ${by}, by ${known} only: ${REWRITE} adds them`],
     };
   }
   const grown = growths(before, now);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "../tests/harness.ts";
 import { dumpTotal, growths, judge, readBaseline, timePaths, writeBaseline } from "./baseline.ts";
 import { parseArguments } from "./main.ts";
-import { compiler } from "./native/programs.ts";
+import { compiler, compilerSeries } from "./native/programs.ts";
 
 function inFolder(body: (file: string) => void): void {
   const folder = mkdtempSync(join(tmpdir(), "atoll-baseline-test-"));
@@ -55,9 +55,7 @@ test("counts by another compiler say nothing, and that is said", () => {
   const judged = judge({ instructions: { "cc 1": { read: 40 } } }, { read: 90 }, "cc 2");
   assert.deepEqual(judged, {
     ok: null,
-    lines: [
-      "no instruction counts by cc 2 to compare with, by cc 1 only: count them by deno task bench --baseline",
-    ],
+    lines: ["no counts by cc 2, by cc 1 only: deno task bench --baseline adds them"],
   });
 });
 
@@ -91,4 +89,6 @@ test("the command line of the counts, and the compiler's name", () => {
   assert.deepEqual(parseArguments(["--baseline", "--check"]), { baseline: "check" });
   assert.match(String(parseArguments(["--baseline", "slab"])), /stands alone or with --check/);
   assert.match(compiler(), /^[\w-]+, \S.*\d/);
+  const [, machine, name, series] = /^([\w-]+), (gcc|clang) (\d+)$/.exec(compilerSeries()) ?? [];
+  assert.match(compiler(), new RegExp(`^${machine}, .*${name}.* ${series}\\.`));
 });

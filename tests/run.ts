@@ -11,6 +11,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs, stripVTControlCharacters } from "node:util";
 import { cacheFolder } from "../native/build/cache.ts";
+import { isComplete } from "./runtimes.ts";
 import { allSuites, type Counts, countsOf, skipsOf, type Suite } from "./suites.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -41,7 +42,7 @@ async function main(): Promise<void> {
     const missing = suite.needs?.find(({ program }) => !isOnPath(program));
     if (missing) {
       const reason = `${suite.name}: ${missing.program} is missing (Debian: ${missing.package})`;
-      if (process.env["ATOLL_TEST_COMPLETE"]) {
+      if (isComplete()) {
         total.failed++;
         console.log(`FAILED ${reason}`);
       } else {

@@ -12,6 +12,11 @@ export const PINNED: Record<RuntimeName, string> = { deno: "2.9.6", bun: "1.4.5"
 
 const OLDEST: Record<RuntimeName, readonly number[]> = { deno: [2, 9, 0], bun: [1, 4, 1] };
 
+/** Whether all that can be installed is, so that a check that is skipped for want of it has failed. */
+export function isComplete(): boolean {
+  return Boolean(process.env["ATOLL_TEST_COMPLETE"]);
+}
+
 /** The runtime this process runs under. */
 export const currentRuntime: RuntimeName = "Deno" in globalThis ? "deno" : "bun";
 

@@ -21,13 +21,25 @@ export interface Place {
 
 let compilerFound: string | undefined;
 
+/** The first line of what `cc` answers. */
+function ask(flag: string): string {
+  return execFileSync("cc", [flag], { encoding: "utf8" }).split("\n", 1)[0]!.trim();
+}
+
 /** What `cc` is and what it compiles for, as in `x86_64-linux-gnu, gcc (Debian 12.2.0-14) 12.2.0`. */
 export function compiler(): string {
-  const ask = (flag: string): string =>
-    execFileSync("cc", [flag], { encoding: "utf8" }).split("\n", 1)[0]!.trim();
   // GCC's first word is the name by which it was called; clang's line has its own name.
   const version = () => ask("--version").replace(/^\S*cc (?=\()/, "gcc ");
   return compilerFound ??= `${ask("-dumpmachine")}, ${version()}`;
+}
+
+/**
+ * The same without what hardly changes the code that it makes, as in `x86_64-linux-gnu, gcc 12`: a
+ * series gets corrections only, and each distribution's build of it has a name of its own.
+ */
+export function compilerSeries(): string {
+  const name = compiler().includes("clang") ? "clang" : "gcc";
+  return `${ask("-dumpmachine")}, ${name} ${ask("-dumpversion").split(".", 1)[0]}`;
 }
 
 /**
