@@ -78,7 +78,8 @@ for (const mapped of [true, false]) {
         assert.throws(() => rig.client.callBytes(echo, all, { trace }), {
           name: "NativeError",
           code: "invalid_argument",
-          message: `Cannot send ${most + 1} bytes: a message holds at most ${most}`,
+          message: `Cannot send ${most + 1} bytes: a message holds at most ${most}, ` +
+            "a quarter of native.arena.bytes and 32 MiB at most",
           data: { bytes: most + 1, bytesMax: most },
         });
       const lengths = async (trace: Uint8Array | null): Promise<void> => {
