@@ -7,6 +7,7 @@ import { componentOf } from "../plugins/build.ts";
 import { discover } from "../plugins/discovery.ts";
 import { loadComponent, type PluginProfile, profileOf } from "../plugins/plugin.ts";
 import { deriveTools, type Tool, type Unmapped } from "../plugins/tools.ts";
+import { grantNames } from "../core/grants.ts";
 import { AtollError } from "../core/errors.ts";
 import { type Isolation, isolationText } from "../core/isolation.ts";
 import type { LoadedComponent } from "../sandbox/sandbox.ts";
@@ -30,7 +31,12 @@ export interface Inspection {
   readonly tools: readonly Tool[];
   readonly unmapped: readonly Unmapped[];
   readonly imports: readonly string[];
+  /** What its imports ask for. */
   readonly grants: readonly Grant[];
+  /** Paths of what the configuration grants, as in `env.LANG`; values are not shown. */
+  readonly granted: readonly string[];
+  /** Paths of what the manifest asks for and nobody grants. */
+  readonly missingGrants: readonly string[];
   readonly wit: string;
 }
 
@@ -66,10 +72,11 @@ export async function inspect(context: CommandContext): Promise<number> {
 }
 
 function inspectionOf(
-  { id, prefix, isolation }: PluginProfile,
+  profile: PluginProfile,
   bytes: number,
   component: LoadedComponent,
 ): Inspection {
+  const { id, prefix } = profile;
   const { tools, unmapped } = deriveTools(component.wit, component.functions, prefix);
   const imports = readWorld(component.wit).imports.map((item) =>
     item.kind === "interface" ? item.name : item.function.name
@@ -80,11 +87,13 @@ function inspectionOf(
     bytes,
     engine: component.engine,
     http: component.http,
-    isolation,
+    isolation: profile.isolation,
     tools,
     unmapped,
     imports,
     grants: grantsOf(imports).grants,
+    granted: grantNames(profile.grants),
+    missingGrants: profile.missingGrants,
     wit: component.wit,
   };
 }
@@ -120,6 +129,10 @@ function print(report: Inspection, output: Output): void {
     "Grants asked for; none is given by default",
     report.grants.map((grant) => `${grant.name}: ${grant.meaning} (${grant.imports.join(", ")})`),
   );
+  section("Granted", report.granted);
+  if (report.missingGrants.length > 0) {
+    section("Wanted by its manifest and not granted", report.missingGrants);
+  }
   section("Imports", report.imports);
   section("WIT", report.wit.trimEnd().split("\n"));
   // Names and documentation are the component's own text.

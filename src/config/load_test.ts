@@ -161,6 +161,22 @@ const WRONG_VALUES: [text: string, reason: string][] = [
   ['{"limits": 5}', "limits: expected an object, got the number 5"],
   ['{"pluginSettings": {"A b": {}}}', "pluginSettings.A b: expected a small letter"],
   ['{"pluginSettings": {"a": {"limits": {"cpuM": 1}}}}', 'did you mean "cpuMs"?'],
+  [
+    '{"pluginSettings": {"a": {"grants": {"enw": {}}}}}',
+    'grants.enw: unknown key; did you mean "env"',
+  ],
+  [
+    '{"pluginSettings": {"a": {"grants": {"env": {"A=B": "c"}}}}}',
+    'grants.env.A=B: expected the name of a variable, with no = and no zero in it, got the string "A=B"',
+  ],
+  [
+    '{"pluginSettings": {"a": {"grants": {"env": {"A": 1}}}}}',
+    "pluginSettings.a.grants.env.A: expected a string, got the number 1",
+  ],
+  [
+    `{"pluginSettings": {"a": {"grants": {"env": {"A": "${"x".repeat(33_000)}"}}}}}`,
+    "grants.env: expected variables of 32768 bytes together, as JSON, got an object",
+  ],
 ];
 
 test("a wrong value is named with what was expected and what was given", () => {

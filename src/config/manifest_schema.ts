@@ -5,6 +5,7 @@
  */
 import * as v from "valibot";
 import { CALL_ISOLATION } from "../core/isolation.ts";
+import { wantsSchema } from "./grants_schema.ts";
 import { count, partialLimitsSchema } from "./limits_schema.ts";
 import { pluginConfigSchema, pluginIdSchema, prefixSchema } from "./schema.ts";
 
@@ -152,6 +153,13 @@ export const manifestSchema = v.strictObject({
   ),
   limits: v.optional(
     v.pipe(partialLimitsSchema, v.description("Limits that differ from the configuration's.")),
+    {},
+  ),
+  wants: v.optional(
+    v.pipe(
+      wantsSchema,
+      v.description("What it asks the operator to grant; asking grants nothing."),
+    ),
     {},
   ),
   clientCapabilities: v.exactOptional(

@@ -5,6 +5,7 @@
  * Owns: keys, types, defaults, descriptions. Must not know where values come from (`load.ts`).
  */
 import * as v from "valibot";
+import { grantsSchema } from "./grants_schema.ts";
 import { count, limitsSchema, partialLimitsSchema } from "./limits_schema.ts";
 
 /** A plugin's id, as in `plugin.json`. */
@@ -45,6 +46,9 @@ const pluginSettingsSchema = v.strictObject({
   prefix: v.exactOptional(prefixSchema),
   limits: v.exactOptional(
     v.pipe(partialLimitsSchema, v.description("Limits of this plugin, before its manifest's.")),
+  ),
+  grants: v.exactOptional(
+    v.pipe(grantsSchema, v.description("What the plugin may reach; absent is denied.")),
   ),
   routes: v.exactOptional(v.pipe(
     v.strictObject({

@@ -107,6 +107,11 @@ const REFUSED: [value: unknown, reason: string][] = [
     { ...BASE, component: "a", isolation: { mode: "actor", shared: 1 } },
     "isolation.shared: expected true or false, got the number 1",
   ],
+  [
+    { ...BASE, component: "a", wants: { env: { A: "b" } } },
+    "wants.env: expected an array, got an object",
+  ],
+  [{ ...BASE, component: "a", grants: { env: {} } }, "grants: unknown key"],
   [{ ...BASE, component: "a", limits: { wallMs: -1 } }, "limits.wallMs: expected at least 1"],
   ["[]", "expected an object, got an array"],
   ["null", "expected an object, got null"],

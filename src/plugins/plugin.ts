@@ -6,6 +6,7 @@
  */
 import type { Config, PluginSettings } from "../config/schema.ts";
 import { AtollError } from "../core/errors.ts";
+import { type Grants, missingGrants, NO_GRANTS } from "../core/grants.ts";
 import { CALL_ISOLATION, type Isolation } from "../core/isolation.ts";
 import type { Limits } from "../core/limits.ts";
 import type { GuestLog, LoadedComponent, Sandbox } from "../sandbox/sandbox.ts";
@@ -33,6 +34,10 @@ export interface PluginProfile {
   readonly limits: Limits;
   /** How long an instance lives. */
   readonly isolation: Isolation;
+  /** What the operator grants; the manifest has no say in it. */
+  readonly grants: Grants;
+  /** Paths of what its manifest asks for and nobody grants, as in `env.LANG`. */
+  readonly missingGrants: readonly string[];
   /** Whether a `wasi:http` handler is served, if it has one. */
   readonly http: boolean;
   /** What an MCP client must be able to do, by function name in WIT. */
@@ -50,6 +55,7 @@ export function profileOf(found: FoundPlugin, config: Config): PluginProfile {
     ? config.pluginSettings[found.id] ?? {}
     : {};
   const { manifest } = found;
+  const grants = settings.grants ?? NO_GRANTS;
   const prefix = settings.prefix !== undefined ? settings.prefix : manifest?.prefix;
   return {
     id: found.id,
@@ -58,6 +64,8 @@ export function profileOf(found: FoundPlugin, config: Config): PluginProfile {
     prefix: prefix === undefined ? found.id.replaceAll("-", "_") : prefix,
     limits: { ...config.limits, ...manifest?.limits, ...settings.limits },
     isolation: manifest?.isolation ?? CALL_ISOLATION,
+    grants,
+    missingGrants: manifest === null ? [] : missingGrants(manifest.wants, grants),
     http: settings.routes?.http ?? manifest?.routes.http ?? true,
     clientCapabilities: manifest?.clientCapabilities ?? {},
     config: { ...manifest?.config, ...settings.config },
@@ -72,6 +80,7 @@ export class Plugin {
   readonly prefix: string | null;
   readonly limits: Limits;
   readonly isolation: Isolation;
+  readonly grants: Grants;
   readonly config: PluginProfile["config"];
   /** Exported functions that cannot be tools, each with its reason. */
   readonly unmapped: readonly Unmapped[];
@@ -87,6 +96,7 @@ export class Plugin {
     this.prefix = profile.prefix;
     this.limits = profile.limits;
     this.isolation = profile.isolation;
+    this.grants = profile.grants;
     this.config = profile.config;
     this.#component = component;
     const { tools, unmapped } = deriveTools(component.wit, component.functions, profile.prefix);
@@ -183,16 +193,17 @@ export async function loadPlugin(found: FoundPlugin, options: LoadOptions): Prom
 /** Loads the bytes of a plugin's component; also used to move a plugin to another engine. */
 export function loadComponent(
   sandbox: Sandbox,
-  profile: Pick<PluginProfile, "id" | "limits" | "isolation">,
+  profile: Pick<PluginProfile, "id" | "limits" | "isolation" | "grants">,
   bytes: Uint8Array,
   onLog?: LoadOptions["onLog"],
 ): Promise<LoadedComponent> {
-  const { id, limits, isolation } = profile;
+  const { id, limits, isolation, grants } = profile;
   return sandbox.load({
     id,
     bytes,
     limits,
     isolation,
+    grants,
     ...(onLog === undefined ? {} : { onLog: (line: GuestLog) => onLog(id, line) }),
   });
 }

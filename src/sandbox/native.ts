@@ -15,6 +15,7 @@ import type { Reply } from "../../ffi/pending.ts";
 import type { NativeStats } from "../../ffi/stats.ts";
 import type { HttpReply } from "../../ffi/stream.ts";
 import { AtollError } from "../core/errors.ts";
+import { NO_GRANTS } from "../core/grants.ts";
 import { CALL_ISOLATION, type Isolation } from "../core/isolation.ts";
 import { traceparentExtension } from "../wire/extensions.ts";
 import { decodeResponseHead, encodeRequestHead } from "../wire/http_head.ts";
@@ -163,8 +164,8 @@ class WasmtimeSandbox implements NativeSandbox {
   async load(spec: ComponentSpec): Promise<LoadedComponent> {
     refusePrecompiled(spec.id, spec.bytes);
     try {
-      const { id, limits, isolation } = spec;
-      const request = { op: "load", id, limits, ...termsOf(isolation) };
+      const { id, limits, isolation, grants = NO_GRANTS } = spec;
+      const request = { op: "load", id, limits, ...termsOf(isolation), grants };
       const reply = await this.client.controlBytes(this.engine, request, spec.bytes);
       return new WasmtimeComponent(
         this.client,

@@ -6,6 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { AtollError } from "../core/errors.ts";
+import { grantNames, NO_GRANTS } from "../core/grants.ts";
 import type { Limits } from "../core/limits.ts";
 import { PortableCall } from "./portable_call.ts";
 import { PortableCompiler, type Transpiled } from "./portable_compiler.ts";
@@ -56,6 +57,7 @@ class PortableSandbox implements Sandbox {
 
   async load(spec: ComponentSpec): Promise<LoadedComponent> {
     this.#refuseClosed(spec.id);
+    refuseGrants(spec);
     const started = performance.now();
     const digest = createHash("sha256").update(spec.bytes).digest("hex");
     const { transpiled, cached } = await this.#compiler.compile(spec.id, digest, spec.bytes);
@@ -96,6 +98,18 @@ class PortableSandbox implements Sandbox {
       plugin,
     });
   }
+}
+
+/** Less than what was granted would fail later, at a call, in the guest's own words. */
+function refuseGrants({ id, grants = NO_GRANTS }: ComponentSpec): void {
+  const names = grantNames(grants);
+  if (names.length === 0) return;
+  throw new AtollError(
+    "unsupported",
+    `Cannot load plugin "${id}": the portable engine cannot grant ${names.join(", ")}; ` +
+      "it needs the native engine",
+    { plugin: id },
+  );
 }
 
 interface Facts {

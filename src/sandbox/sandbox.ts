@@ -6,6 +6,7 @@
  * Values cross as JSON text, in the mapping of the README ("WIT values in JSON"); both engines
  * check arguments against the component's own types and name the path of what does not fit.
  */
+import type { Grants } from "../core/grants.ts";
 import type { Isolation } from "../core/isolation.ts";
 import type { Limits } from "../core/limits.ts";
 
@@ -20,6 +21,11 @@ export interface ComponentSpec {
   readonly limits: Limits;
   /** How long an instance lives; absent: for one call. */
   readonly isolation?: Isolation;
+  /**
+   * What it may reach; absent: nothing. An engine that cannot grant something refuses the load with
+   * `unsupported`.
+   */
+  readonly grants?: Grants;
   /** Called for each line the guest writes to standard output or error. */
   readonly onLog?: (line: GuestLog) => void;
 }

@@ -1,10 +1,11 @@
 /** The command line as a person or a script meets it: child processes, exit statuses, messages. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
+import { nativeObstacle } from "../../native/build/build.ts";
 import { runtime, test } from "../harness.ts";
 import { fixture } from "../fixtures/build.ts";
 import { atoll, BIN, Child, start } from "./child.ts";
@@ -136,6 +137,36 @@ test("inspect shows tools, imports and WIT", async () => {
   ]);
   match(report.wit, /package /);
   equal(report.http, false);
+});
+
+test("inspect names what is granted and what is wanted, and shows no value", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "atoll-grants-"));
+  try {
+    const manifest = { id: "tiny", version: "1.0.0", component: "tiny.wasm" };
+    copyFileSync(await fixture("tiny"), join(folder, "tiny.wasm"));
+    writeFileSync(
+      join(folder, "plugin.json"),
+      JSON.stringify({ ...manifest, wants: { env: ["LANG", "TOKEN"] } }),
+    );
+    const config = join(folder, "atoll.json");
+    const granting = { tiny: { grants: { env: { TOKEN: "t0p-s3cret" } } } };
+    writeFileSync(config, JSON.stringify({ pluginSettings: granting }));
+    const command = ["inspect", folder, "--config", config, "--engine"];
+    const refused = await atoll([...command, "portable"]);
+    equal(refused.status, 1);
+    match(refused.stderr, /the portable engine cannot grant env\.TOKEN/);
+    if (await nativeObstacle() !== null) return;
+    const shown = await atoll([...command, "native"]);
+    equal(shown.status, 0, shown.stderr);
+    match(shown.stdout, /^Granted\n {2}env\.TOKEN$/m);
+    match(shown.stdout, /^Wanted by its manifest and not granted\n {2}env\.LANG$/m);
+    const json = await atoll([...command, "native", "--json"]);
+    const report = JSON.parse(json.stdout);
+    deepEqual([report.granted, report.missingGrants], [["env.TOKEN"], ["env.LANG"]]);
+    ok(!`${shown.stdout}${json.stdout}${shown.stderr}`.includes("t0p-s3cret"));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("A21: inspect of a file that is no component ends with 1 and says so", async () => {

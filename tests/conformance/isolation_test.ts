@@ -3,6 +3,7 @@
  * the calls that its instance has had.
  */
 import assert from "node:assert/strict";
+import type { Grants } from "../../src/core/grants.ts";
 import type { Isolation } from "../../src/core/isolation.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
 import type { GuestLog, LoadedComponent, Sandbox } from "../../src/sandbox/sandbox.ts";
@@ -23,12 +24,13 @@ function reuse(calls: number): Isolation {
 interface Wishes {
   readonly limits?: Partial<Limits>;
   readonly onLog?: (line: GuestLog) => void;
+  readonly grants?: Grants;
 }
 
 async function load(
   sandbox: Sandbox,
   isolation: Isolation,
-  { limits = {}, onLog }: Wishes = {},
+  { limits = {}, onLog, grants }: Wishes = {},
 ): Promise<LoadedComponent> {
   return await sandbox.load({
     id: "hostile",
@@ -36,6 +38,7 @@ async function load(
     limits: { ...DEFAULT_LIMITS, ...limits },
     isolation,
     ...(onLog ? { onLog } : {}),
+    ...(grants ? { grants } : {}),
   });
 }
 
@@ -110,6 +113,29 @@ for (const engine of ENGINES) {
       );
     }
   });
+
+  // The portable engine refuses a plugin with grants, whatever its isolation.
+  if (engine.kind === "native") {
+    check(
+      "a fresh, a reused and an actor's instance see what is granted, under any key",
+      async (sandbox) => {
+        const grants = { env: { LANG: "de_DE", TOKEN: "t" } };
+        for (const isolation of [{ mode: "call" } as const, reuse(1_000), ACTOR]) {
+          const granted = await load(sandbox, isolation, { grants });
+          const other = await load(sandbox, isolation);
+          for (const options of [{}, { isolationKey: "a" }, { isolationKey: "b" }]) {
+            for (let turn = 0; turn < 3; turn++) {
+              const sees = async (component: LoadedComponent) =>
+                JSON.parse((await call(component, "environment", {}, options)).json);
+              assert.deepEqual(await sees(granted), ["LANG=de_DE", "TOKEN=t"], isolation.mode);
+              assert.deepEqual(await sees(other), [], isolation.mode);
+            }
+          }
+          await Promise.all([granted.unload(), other.unload()]);
+        }
+      },
+    );
+  }
 
   check("an instance that trapped or went over a limit is never used again", async (sandbox) => {
     for (const isolation of [reuse(1_000), ACTOR]) {

@@ -307,6 +307,37 @@ for (const engine of ENGINES) {
     assert.notEqual(await ok(hostile, "random"), await ok(hostile, "random"));
   });
 
+  if (engine.kind === "native") {
+    check(
+      "a guest sees the granted environment, another one of the same code nothing",
+      async () => {
+        const env = { LANG: "de_DE", TOKEN: "a=b ü" };
+        const granted = await bench.load("hostile", PATIENT, undefined, { env });
+        for (let turn = 0; turn < 2; turn++) {
+          assert.deepEqual(await ok(granted, "environment"), ["LANG=de_DE", "TOKEN=a=b ü"]);
+        }
+        assert.deepEqual(await ok(granted, "preopens"), []);
+        assert.deepEqual(await ok(await bench.fixture("hostile", PATIENT), "environment"), []);
+        await granted.unload();
+      },
+    );
+  } else {
+    check("what it cannot grant is refused at load, by name", async () => {
+      const refused = await failure(
+        "unsupported",
+        () => bench.load("hostile", {}, undefined, { env: { LANG: "C", TOKEN: "secret" } }),
+      );
+      assert.equal(
+        refused.message,
+        'Cannot load plugin "hostile": the portable engine cannot grant env.LANG, env.TOKEN; ' +
+          "it needs the native engine",
+      );
+      const nothing = await bench.load("tiny", {}, undefined, { env: {} });
+      assert.equal(await ok(nothing, "add", { a: 1, b: 2 }), 3);
+      await nothing.unload();
+    });
+  }
+
   check("time and chance are there, coarse and fresh", async () => {
     const hostile = await bench.fixture("hostile", PATIENT);
     const now = Number(await ok(hostile, "now")) / 1e6;

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildNative, findNative, nativeObstacle } from "../../native/build/build.ts";
 import { AtollError, type ErrorCode } from "../../src/core/errors.ts";
+import type { Grants } from "../../src/core/grants.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
 import { openNativeSandbox } from "../../src/sandbox/native.ts";
 import { openPortableSandbox } from "../../src/sandbox/portable.ts";
@@ -82,6 +83,7 @@ export class Bench {
     name: FixtureName,
     limits: Partial<Limits> = {},
     onLog?: (line: GuestLog) => void,
+    grants?: Grants,
   ): Promise<LoadedComponent> {
     const sandbox = await this.sandbox();
     return await sandbox.load({
@@ -89,6 +91,7 @@ export class Bench {
       bytes: await fixtureBytes(name),
       limits: { ...DEFAULT_LIMITS, ...limits },
       ...(onLog ? { onLog } : {}),
+      ...(grants ? { grants } : {}),
     });
   }
 

@@ -125,6 +125,7 @@ test("routes and prefixes come from settings, then the manifest, then the id", a
     component: "x.wasm",
     routes: { http: true },
     limits: { wallMs: 5, cpuMs: 6 },
+    wants: { env: ["LANG", "TOKEN"] },
     isolation: { mode: "actor", idleMs: null, shared: false } as const,
     config: { a: 1, b: 2 },
   };
@@ -140,5 +141,10 @@ test("routes and prefixes come from settings, then the manifest, then the id", a
   deepEqual([profile.limits.wallMs, profile.limits.cpuMs], [5, 7]);
   deepEqual(profile.isolation, manifest.isolation);
   equal(profile.limits.memoryBytes, config.limits.memoryBytes);
+  // Whatever a manifest wants, it has what the operator grants.
+  deepEqual([profile.grants, profile.missingGrants], [{ env: {} }, ["env.LANG", "env.TOKEN"]]);
+  const granting = { "my-text": { enabled: true, grants: { env: { TOKEN: "t" } } } };
+  const granted = profileOf(found, { ...config, pluginSettings: granting });
+  deepEqual([granted.grants, granted.missingGrants], [{ env: { TOKEN: "t" } }, ["env.LANG"]]);
   equal(profileOf({ ...found, manifest: { ...manifest, prefix: "t" } }, config).prefix, "t");
 });

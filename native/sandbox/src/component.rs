@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::error::Outcome;
 use crate::exports::{Callee, Instances};
 use crate::function::{Fast, Function};
+use crate::grants::Grants;
 use crate::host;
 use crate::instance::Data;
 use crate::isolation::{Family, Isolation};
@@ -122,21 +123,27 @@ pub enum Origin {
 }
 
 /// Under which terms a component is loaded.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub struct Terms {
     /// What one call may use.
     pub limits: Limits,
     /// How long an instance lives.
     pub isolation: Isolation,
+    /// What it may reach.
+    pub grants: Grants,
 }
 
-/// Makes a component callable under limits: its number and the answer for the caller, as JSON.
+/// Makes a component callable under its terms: its number and the answer for the caller, as JSON.
 pub fn load(
     engine: &Engine,
     id: &str,
     source: Source,
     (component, origin): (Component, Origin),
-    Terms { limits, isolation }: Terms,
+    Terms {
+        limits,
+        isolation,
+        grants,
+    }: Terms,
 ) -> Result<(u32, Vec<u8>), Outcome> {
     let Source {
         description,
@@ -170,6 +177,7 @@ pub fn load(
         engine.host(),
         (group, pool_share),
         limits,
+        grants,
         Arc::clone(engine.reserve()),
     ));
     let mut exports: Vec<(String, ExportKind)> = description

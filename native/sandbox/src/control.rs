@@ -56,8 +56,13 @@ pub fn run(engine: &Arc<Engine>, call: CallRef, payload: Payload, flags: u32) ->
             blob,
             limits,
             isolation,
+            grants,
         } => {
-            let terms = Terms { limits, isolation };
+            let terms = Terms {
+                limits,
+                isolation,
+                grants,
+            };
             load(engine, call, blob, id, terms)
         }
         Request::Isolate { component, key } => ready(views::isolate(engine, component, &key)),
@@ -202,7 +207,7 @@ fn lock(delivery: &Mutex<Delivery>) -> MutexGuard<'_, Delivery> {
 /// What is known of a component before it may have to wait for its compilation.
 enum Step {
     Loaded(Vec<u8>),
-    ToCompile(Source, Blob, String),
+    ToCompile(Box<Source>, Blob, String, Terms),
 }
 
 fn load(engine: &Arc<Engine>, call: CallRef, blob: u32, id: String, terms: Terms) -> CallFuture {
@@ -242,12 +247,12 @@ async fn loading(
                 let loaded = component::load(engine, &id, source, code, terms)?;
                 sender.send(engine, loaded).map(Step::Loaded)
             }
-            None => Ok(Step::ToCompile(source, blob, id)),
+            None => Ok(Step::ToCompile(Box::new(source), blob, id, terms)),
         }
     };
-    let (source, blob, id) = match blocking(engine, first).await? {
+    let (source, blob, id, terms) = match blocking(engine, first).await? {
         Step::Loaded(answer) => return Ok(answer),
-        Step::ToCompile(source, blob, id) => (source, blob, id),
+        Step::ToCompile(source, blob, id, terms) => (source, blob, id, terms),
     };
     let place = engine.compiling().acquire_owned().await;
     let place = place.map_err(|_| Outcome::cancelled())?;
@@ -256,7 +261,7 @@ async fn loading(
         // Whoever asked may have gone meanwhile; the thread goes on to the end.
         let _place = place;
         let code = component::compile(engine, &source, blob.as_slice())?;
-        let loaded = component::load(engine, &id, source, code, terms)?;
+        let loaded = component::load(engine, &id, *source, code, terms)?;
         sender.send(engine, loaded)
     })
     .await

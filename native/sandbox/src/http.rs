@@ -83,7 +83,8 @@ async fn handle(
     request: http::Request<UnsyncBoxBody<Bytes, Infallible>>,
     sender: oneshot::Sender<Answered>,
 ) -> Result<()> {
-    let mut store = instance::store(proxy.engine(), &job.limits, job.state.call());
+    let grants = job.callee.export.plugin.grants();
+    let mut store = instance::store(proxy.engine(), &job.limits, grants, job.state.call());
     instance::expect_plain(&mut store, &job.limits);
     let scheme = match request.uri().scheme_str() {
         Some("https") => Scheme::Https,

@@ -3,6 +3,8 @@
 //! Owns: the data of a store and how a store is set up so that everything its guest holds counts
 //! against one budget. It must not know what is called, nor how long the instance lives.
 
+use std::sync::Arc;
+
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -12,6 +14,7 @@ use wasmtime_wasi_http::{
 };
 
 use crate::crossing::{Crossing, Fuel};
+use crate::grants::Grants;
 use crate::host::CallRef;
 use crate::http_budget::HttpBudget;
 use crate::limits::{Budget, Limits};
@@ -36,6 +39,7 @@ pub struct Data {
     /// The epoch's tick at which its time was looked at last.
     pub ticks_seen: u64,
     table: ResourceTable,
+    grants: Option<Arc<Grants>>,
     wasi: Option<Box<wasi::Context>>,
     http: WasiHttpCtx,
     /// What the messages that the guest makes come to.
@@ -55,10 +59,10 @@ impl Data {
     }
 
     fn wasi_and_table(&mut self) -> (&mut WasiCtx, &mut ResourceTable) {
-        let (call, budget) = (self.call, &self.budget);
+        let (call, budget, grants) = (self.call, &self.budget, self.grants.as_deref());
         let context = self
             .wasi
-            .get_or_insert_with(|| Box::new(wasi::context(call, budget.limits())));
+            .get_or_insert_with(|| Box::new(wasi::context(call, budget.limits(), grants)));
         (&mut context.ctx, &mut self.table)
     }
 
@@ -135,7 +139,12 @@ impl WasiHttpHooks for NoEgress {
 }
 
 /// A store for a fresh instance and its first call.
-pub fn store(engine: &wasmtime::Engine, limits: &Limits, call: CallRef) -> Store<Data> {
+pub fn store(
+    engine: &wasmtime::Engine,
+    limits: &Limits,
+    grants: Option<&Arc<Grants>>,
+    call: CallRef,
+) -> Store<Data> {
     let mut table = ResourceTable::new();
     table.set_max_capacity(size(limits.resources));
     let mut http = WasiHttpCtx::new();
@@ -146,6 +155,7 @@ pub fn store(engine: &wasmtime::Engine, limits: &Limits, call: CallRef) -> Store
         fuel: fuel(limits),
         ticks_seen: 0,
         table,
+        grants: grants.cloned(),
         wasi: None,
         http,
         http_budget: HttpBudget::default(),

@@ -25,6 +25,7 @@ mod engine;
 mod error;
 mod exports;
 mod function;
+pub mod grants;
 mod host;
 mod http;
 mod http_budget;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::oneshot;
 
 use crate::abi::AtollStatus;
+use crate::grants::Grants;
 use crate::host::{self, Host};
 use crate::isolation::Reserve;
 use crate::limits::Limits;
@@ -28,6 +29,7 @@ pub struct Plugin {
     /// Shares of the pool that one call takes.
     pool_share: u32,
     limits: RwLock<Limits>,
+    grants: Option<Arc<Grants>>,
     reserve: Arc<Reserve>,
     overran_until_ms: AtomicU64,
     suspected_until_ms: AtomicU64,
@@ -41,6 +43,7 @@ impl Plugin {
         host: Host,
         (group, pool_share): (u32, u32),
         limits: Limits,
+        grants: Grants,
         reserve: Arc<Reserve>,
     ) -> Plugin {
         Plugin {
@@ -49,6 +52,7 @@ impl Plugin {
             group,
             pool_share,
             limits: RwLock::new(limits),
+            grants: grants.shared(),
             reserve,
             overran_until_ms: AtomicU64::new(0),
             suspected_until_ms: AtomicU64::new(0),
@@ -74,6 +78,11 @@ impl Plugin {
     /// Tells the core what its group takes from limits. The status is the core's.
     pub fn tell_limits(&self, limits: &Limits) -> AtollStatus {
         host::group_set(self.host, self.group, &limits.group(self.pool_share))
+    }
+
+    /// What it is granted; none: nothing.
+    pub fn grants(&self) -> Option<&Arc<Grants>> {
+        self.grants.as_ref()
     }
 
     /// Instances that may exist at once under limits: as many as calls may run.

@@ -9,11 +9,12 @@ use rkyv::rancor::Error;
 use rkyv::util::AlignedVec;
 use rkyv::{Archive, Serialize};
 
+use crate::grants::Grants;
 use crate::isolation::Isolation;
 use crate::limits::Limits;
 
 /// The version of the archives that are written and read here. An archive does not describe itself:
-/// whoever changes a request, or `Limits`, counts this up.
+/// whoever changes a request, `Limits`, `Isolation` or `Grants`, counts this up.
 pub const ARCHIVE_VERSION: u32 = 1;
 
 /// Before an archive: its version as a little-endian u32, then four bytes that are zero and not
@@ -38,6 +39,9 @@ pub enum Request {
         /// How long an instance lives.
         #[serde(default)]
         isolation: Isolation,
+        /// What the component may reach.
+        #[serde(default)]
+        grants: Grants,
     },
     /// Says what a component exports.
     Describe {
@@ -126,12 +130,23 @@ pub fn read(payload: &[u8]) -> Result<&ArchivedRequest, NoArchive> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
+    use std::num::NonZeroU32;
+    use std::path::{Path, PathBuf};
 
     use super::*;
 
     fn written(request: &Request) -> AlignedVec {
         archive(request).expect("an archive")
+    }
+
+    fn grants() -> Grants {
+        let env = [
+            ("LANG", "de_DE"),
+            ("TOKEN", "longer than what is stored inline"),
+        ];
+        Grants {
+            env: env.map(|(name, value)| (name.into(), value.into())).into(),
+        }
     }
 
     #[test]
@@ -141,6 +156,7 @@ mod tests {
             blob: 7,
             limits: Limits::default(),
             isolation: Isolation::default(),
+            grants: Grants::default(),
         });
         let ArchivedRequest::Load {
             id, blob, limits, ..
@@ -160,6 +176,7 @@ mod tests {
             blob: 7,
             limits: Limits::default(),
             isolation: Isolation::default(),
+            grants: grants(),
         });
         assert!(matches!(read(&[]), Err(NoArchive::Short)));
         assert!(matches!(read(&good[..7]), Err(NoArchive::Short)));
@@ -169,11 +186,18 @@ mod tests {
         for bit in 0..good.len() * 8 {
             let mut bytes = good.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            if let Ok(ArchivedRequest::Load { id, .. }) = read(&bytes) {
+            let Ok(archived) = read(&bytes) else {
+                continue;
+            };
+            if let ArchivedRequest::Load { id, grants, .. } = archived {
                 let range = bytes.as_ptr_range();
-                assert!(id.is_empty() || range.contains(&id.as_ptr()));
-                assert!(std::str::from_utf8(id.as_bytes()).is_ok());
+                let texts = grants.env.iter().flat_map(|pair| [&pair.key, &pair.value]);
+                for text in texts.chain([id]) {
+                    assert!(text.is_empty() || range.contains(&text.as_ptr()));
+                    assert!(std::str::from_utf8(text.as_bytes()).is_ok());
+                }
             }
+            assert!(rkyv::deserialize::<Request, Error>(archived).is_ok());
         }
         let mut bytes = AlignedVec::<16>::new();
         bytes.extend_from_slice(&[0]);
@@ -196,6 +220,10 @@ mod tests {
             concurrency: 0x88,
             queue: 0x9009,
         };
+        let isolation = Isolation::Reuse {
+            calls: NonZeroU32::new(20).expect("calls"),
+            idle_ms: 0x0304_0506_0708,
+        };
         let (id, blob, component, instance) = ("some plugin".to_owned(), 17, 18, 19);
         vec![
             (
@@ -204,7 +232,8 @@ mod tests {
                     id,
                     blob,
                     limits,
-                    isolation: Isolation::Call,
+                    isolation,
+                    grants: grants(),
                 },
             ),
             ("describe", Request::Describe { blob }),
@@ -223,11 +252,28 @@ mod tests {
         ]
     }
 
+    fn file(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../tests/corpus/archives")
+            .join(name)
+    }
+
     fn kept(name: &str) -> AlignedVec {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus/archives");
         let mut bytes = AlignedVec::new();
-        bytes.extend_from_slice(&fs::read(corpus.join(name)).expect("a file of the corpus"));
+        bytes.extend_from_slice(&fs::read(file(name)).expect("a file of the corpus"));
         bytes
+    }
+
+    /// `cargo test --release writes_the_archives -- --ignored`
+    #[test]
+    #[ignore = "it writes the corpus, for a version that nobody has yet"]
+    fn writes_the_archives() {
+        for (name, request) in samples() {
+            fs::write(file(&format!("{name}-1.rkyv")), written(&request)).expect("written");
+        }
+        let mut later = written(&Request::Stats);
+        later[0] = 2;
+        fs::write(file("stats-2.rkyv"), later).expect("written");
     }
 
     #[test]

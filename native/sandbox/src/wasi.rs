@@ -1,6 +1,6 @@
-//! WASI 0.2 with nothing granted.
+//! WASI 0.2 with what is granted and no more.
 //!
-//! Owns: which imports exist, what they do (no arguments, an empty environment, no files, no
+//! Owns: which imports exist, what they do (no arguments, the granted environment, no files, no
 //! network, clocks of a millisecond, randomness of its own for each call) and where standard output
 //! and error go. It must not know how calls are run.
 
@@ -23,6 +23,7 @@ use wasmtime_wasi::{WasiCtx, async_trait};
 use wasmtime_wasi_io::bindings::wasi::io;
 
 use crate::abi::{ATOLL_FLAG_STDERR, ATOLL_KIND_LOG};
+use crate::grants::Grants;
 use crate::host::CallRef;
 use crate::http_budget;
 use crate::instance::Data;
@@ -151,7 +152,7 @@ impl Context {
 }
 
 /// The context of an instance, built when the guest first uses it.
-pub fn context(call: Option<CallRef>, limits: &Limits) -> Context {
+pub fn context(call: Option<CallRef>, limits: &Limits, grants: Option<&Grants>) -> Context {
     let log = Arc::new(Mutex::new(Log::new(call, limits.log_bytes)));
     let mut builder = WasiCtx::builder();
     builder
@@ -172,6 +173,11 @@ pub fn context(call: Option<CallRef>, limits: &Limits) -> Context {
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false);
+    if let Some(grants) = grants {
+        for (name, value) in &grants.env {
+            builder.env(name, value);
+        }
+    }
     Context {
         ctx: builder.build(),
         log,

@@ -154,6 +154,10 @@ fn control_requests_that_are_broken_are_refused() {
             ATOLL_INVALID_ARGUMENT,
         ),
         (
+            json!({ "op": "load", "id": "x", "blob": 1, "grants": { "environment": {} } }),
+            ATOLL_INVALID_ARGUMENT,
+        ),
+        (
             json!({ "op": "load", "id": "x", "blob": 4_000_000 }),
             ATOLL_NOT_FOUND,
         ),

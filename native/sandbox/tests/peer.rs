@@ -4,11 +4,12 @@
 mod common;
 
 use atoll_sandbox::abi::*;
+use atoll_sandbox::grants::Grants;
 use atoll_sandbox::isolation::Isolation;
 use atoll_sandbox::limits::Limits;
 use atoll_sandbox::request::{self, Request};
 use common::core::Reply;
-use common::{Ask, Rig, guests};
+use common::{Ask, Loaded, Rig, guests, host_guests};
 use serde_json::json;
 
 fn ask(rig: &Rig, flags: u16, payload: &[u8]) -> Reply {
@@ -45,6 +46,7 @@ fn a_component_is_loaded_called_and_unloaded_by_archives() {
             blob,
             limits,
             isolation: Isolation::default(),
+            grants: Grants::default(),
         },
     );
     assert_eq!(reply.status, ATOLL_OK, "{}", reply.text());
@@ -75,6 +77,32 @@ fn a_component_is_loaded_called_and_unloaded_by_archives() {
     let unload = Request::Unload { component };
     assert_eq!(archived(&rig, &unload).status, ATOLL_OK);
     refused(&archived(&rig, &unload), ATOLL_NOT_FOUND, "no component");
+}
+
+#[test]
+fn an_archive_carries_grants() {
+    let rig = Rig::new();
+    let pairs = [
+        ("LANG", "de_DE"),
+        ("TOKEN", "longer than what is stored inline"),
+    ];
+    let grants = Grants {
+        env: pairs
+            .map(|(name, value)| (name.into(), value.into()))
+            .into(),
+    };
+    let request = Request::Load {
+        id: "granted".to_owned(),
+        blob: Rig::blob(&wat::parse_str(host_guests::environment()).unwrap()),
+        limits: Limits::default(),
+        isolation: Isolation::default(),
+        grants,
+    };
+    let reply = archived(&rig, &request);
+    assert_eq!(reply.status, ATOLL_OK, "{}", reply.text());
+    let loaded = Loaded { json: reply.json() };
+    let reply = rig.call(loaded.target("look"), b"");
+    assert_eq!(reply.json(), json!([1, pairs]));
 }
 
 #[test]

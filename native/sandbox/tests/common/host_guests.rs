@@ -136,3 +136,38 @@ pub fn random() -> String {
   (func (export "random") (param "bytes" u64) (canon lift (core func $i "random"))))"#
         .into()
 }
+
+/// Tells its environment: `look: func() -> tuple<u32, list<tuple<string, string>>>`, how often this
+/// instance has looked and the variables with their values.
+pub fn environment() -> String {
+    r#"(component
+  (import "wasi:cli/environment@0.2.0" (instance $cli
+    (export "get-environment" (func (result (list (tuple string string)))))))
+  (core module $mem
+    (memory (export "memory") 2)
+    (global $free (mut i32) (i32.const 4096))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+      (global.set $free (i32.add (local.get $at) (local.get 3)))
+      (local.get $at)))
+  (core instance $mem (instantiate $mem))
+  (alias core export $mem "memory" (core memory $memory))
+  (alias core export $mem "realloc" (core func $realloc))
+  (core func $get (canon lower (func $cli "get-environment")
+    (memory $memory) (realloc $realloc)))
+  (core module $m
+    (import "host" "memory" (memory 2))
+    (import "host" "get" (func $get (param i32)))
+    (global $looks (mut i32) (i32.const 0))
+    (func (export "look") (result i32)
+      (global.set $looks (i32.add (global.get $looks) (i32.const 1)))
+      (i32.store (i32.const 16) (global.get $looks))
+      (call $get (i32.const 20))
+      (i32.const 16)))
+  (core instance $i (instantiate $m (with "host" (instance
+    (export "memory" (memory $memory)) (export "get" (func $get))))))
+  (func (export "look") (result (tuple u32 (list (tuple string string))))
+    (canon lift (core func $i "look") (memory $memory))))"#
+        .into()
+}
