@@ -69,6 +69,12 @@ export const COMMANDS: readonly CommandSpec[] = [
     flags: [CONFIG, ENGINE, LOG_LEVEL, JSON_OUTPUT],
   },
   {
+    name: "explain",
+    operands: ["PLUGIN"],
+    summary: "show what a plugin may reach, and the grants that would allow what it wants",
+    flags: [CONFIG, PLUGINS, LOG_LEVEL, JSON_OUTPUT],
+  },
+  {
     name: "call",
     operands: ["TOOL", "JSON?"],
     summary: "call a tool once and print its result",

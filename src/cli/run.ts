@@ -60,6 +60,8 @@ async function runCommand(
       return (await import("./serve.ts")).serve(context);
     case "inspect":
       return (await import("./inspect.ts")).inspect(context);
+    case "explain":
+      return (await import("./explain.ts")).explain(context);
     case "call":
       return (await import("./call.ts")).call(context);
     case "doctor":

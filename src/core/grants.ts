@@ -28,3 +28,12 @@ export function missingGrants(wants: Wants, grants: Grants): readonly string[] {
   const granted = new Set(grantNames(grants));
   return wants.env.map((name) => `env.${name}`).filter((name) => !granted.has(name));
 }
+
+/** The part of the configuration that would grant a path to a plugin; its value is the operator's. */
+export function grantThatAllows(
+  plugin: string,
+  path: string,
+): { readonly pluginSettings: Readonly<Record<string, { readonly grants: Grants }>> } {
+  const env = { [path.slice("env.".length)]: "VALUE" };
+  return { pluginSettings: { [plugin]: { grants: { env } } } };
+}

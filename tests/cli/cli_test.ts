@@ -169,6 +169,34 @@ test("inspect names what is granted and what is wanted, and shows no value", asy
   }
 });
 
+test("explain gives the grant that allows what is denied, and it does allow it", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "atoll-explain-"));
+  try {
+    const manifest = { id: "tiny", version: "1.0.0", component: "tiny.wasm" };
+    writeFileSync(
+      join(folder, "plugin.json"),
+      JSON.stringify({ ...manifest, wants: { env: ["LANG"] } }),
+    );
+    const config = join(folder, "atoll.json");
+    writeFileSync(config, "{}");
+    const command = ["explain", "tiny", "--plugins", folder, "--config", config];
+    const shown = await atoll(command);
+    equal(shown.status, 0, shown.stderr);
+    match(shown.stdout, /^Granted: nothing$/m);
+    match(shown.stdout, /^Wanted and denied; allowed by\n {2}env\.LANG\n {4}\{"pluginSettings"/m);
+    const denied = JSON.parse((await atoll([...command, "--json"])).stdout);
+    deepEqual([denied.granted, denied.denied.length], [[], 1]);
+    writeFileSync(config, JSON.stringify(denied.denied[0].grant));
+    const allowed = JSON.parse((await atoll([...command, "--json"])).stdout);
+    deepEqual([allowed.granted, allowed.denied], [["env.LANG"], []]);
+    const wrong = await atoll(["explain", "tiy", "--plugins", folder, "--config", config]);
+    equal(wrong.status, 2);
+    match(wrong.stderr, /Cannot explain "tiy": there is no such plugin; did you mean "tiny"\?/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 test("A21: inspect of a file that is no component ends with 1 and says so", async () => {
   for (const name of ["truncated", "core-module", "unknown-import", "precompiled"] as const) {
     const { status, stderr } = await atoll([
