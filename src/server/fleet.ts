@@ -27,6 +27,9 @@ export interface FleetOptions {
 /** Lines a plugin about functions that are too large to be tools. */
 const OVERSIZED_SHOWN = 5;
 
+/** What an engine answers to a load that another one may do: it cannot run or grant something. */
+const REFUSALS: ReadonlySet<string> = new Set(["component", "unsupported"]);
+
 export class Fleet {
   readonly #options: FleetOptions;
   readonly #found: FoundPlugin[] = [];
@@ -95,7 +98,7 @@ export class Fleet {
       else unloaded.push(old.unload().catch((thrown) => this.#reportUnload(plugin, thrown)));
     }
     const refusals = new Set(
-      registry.failed().filter(({ error }) => error.code === "component").map(({ id }) => id),
+      registry.failed().filter(({ error }) => REFUSALS.has(error.code)).map(({ id }) => id),
     );
     const refused = this.#found.filter(({ id }) => this.#bytes.has(id) && refusals.has(id));
     for (const { id } of refused) registry.begin(id);

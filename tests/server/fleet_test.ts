@@ -6,6 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { buildNative, cacheFolder } from "../../native/build/build.ts";
 import { loadConfig } from "../../src/config/load.ts";
+import type { Grants } from "../../src/core/grants.ts";
 import { Dispatcher } from "../../src/dispatch/dispatcher.ts";
 import { Registry } from "../../src/plugins/registry.ts";
 import { openNativeSandbox } from "../../src/sandbox/native.ts";
@@ -110,10 +111,15 @@ async function withComponent(
     file: string,
     lines: string[],
   ) => Promise<void>,
+  grants: Partial<Grants> = {},
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "atoll-fleet-"));
   const file = join(folder, "one.wasm");
   copyFileSync(await fixture(name), file);
+  writeFileSync(
+    join(folder, "atoll.json"),
+    JSON.stringify({ pluginSettings: { one: { grants } } }),
+  );
   const { config } = loadConfig({ flags: { plugins: [file] }, environment: {}, cwd: folder });
   const registry = new Registry();
   const lines: string[] = [];
@@ -222,6 +228,26 @@ test("what the old engine refused is loaded by the new one", async () => {
     const outcome = await new Dispatcher().callTool(tool, '{"a":1,"b":2}');
     assert.equal(outcome.json, "3");
   });
+});
+
+test("a plugin with grants waits for the engine that can grant them", async () => {
+  const libraries = await buildNative();
+  await withComponent("hostile", async (fleet, registry, loading) => {
+    await loading;
+    const [refused] = registry.failed();
+    assert.match(refused?.error.message ?? "", /the portable engine cannot grant env\.LANG/);
+    const native = await openNativeSandbox({
+      libraries,
+      engine: { instances: 10, workerThreads: 1 },
+      cacheDir: cacheFolder(),
+    });
+    await fleet.moveTo(native);
+    assert.deepEqual(registry.failed(), []);
+    const tool = registry.tool("one_environment");
+    assert.ok(tool);
+    const outcome = await new Dispatcher().callTool(tool, "{}");
+    assert.equal(outcome.json, '["LANG=C"]');
+  }, { env: { LANG: "C" } });
 });
 
 test("a call that runs on does not hold up the move of other plugins", async () => {
