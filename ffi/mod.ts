@@ -61,6 +61,8 @@ export interface LoadOptions {
   readonly limits?: Partial<ComponentLimits>;
   /** What becomes of an instance after a call; absent: it is dropped. */
   readonly isolation?: ComponentIsolation;
+  /** What its guests may reach; absent: nothing. */
+  readonly grants?: ComponentGrants;
   /** Gets each line a guest writes to standard output or error. */
   readonly onLog?: LogListener;
 }
@@ -74,6 +76,12 @@ export type ComponentIsolation =
   | { readonly mode: "call" }
   | { readonly mode: "reuse"; readonly calls: number; readonly idleMs: number }
   | { readonly mode: "actor"; readonly idleMs: number | null };
+
+/** What the guests of a component may reach. */
+export interface ComponentGrants {
+  /** Environment variables that they see, with their values; of this process's they see none. */
+  readonly env?: Readonly<Record<string, string>>;
+}
 
 /** For making an instance: its guest's start functions run as a call does. */
 export type InstantiateOptions = Omit<ComponentCallOptions, "detached">;
@@ -117,8 +125,8 @@ export class Engine {
    */
   async load(bytes: Uint8Array, options: LoadOptions = {}): Promise<Component> {
     const id = options.id ?? "component";
-    const { limits = {}, isolation = { mode: "call" } } = options;
-    const request = { op: "load", id, limits, isolation };
+    const { limits = {}, isolation = { mode: "call" }, grants = {} } = options;
+    const request = { op: "load", id, limits, isolation, grants };
     const reply = await this.client.controlBytes(this.number, request, bytes);
     return new Component(this.client, this.number, reply as unknown as LoadReply, options.onLog);
   }

@@ -49,6 +49,21 @@ test("compiled components are kept in the folder, within the size that is given"
   rmSync(cacheDir, { recursive: true, force: true });
 });
 
+test("calls and instances see the environment that is granted, and nothing else", async () => {
+  await withEngine(async (engine) => {
+    const bytes = await fixtureBytes("hostile");
+    const granted = await engine.load(bytes, { grants: { env: { LANG: "C", TOKEN: "t" } } });
+    const instance = await granted.instantiate();
+    for (const guest of [granted, instance]) {
+      assert.deepEqual(await guest.call("environment", {}), ["LANG=C", "TOKEN=t"]);
+    }
+    for (const options of [{}, { grants: {} }]) {
+      const other = await engine.load(bytes, options);
+      assert.deepEqual(await other.call("environment", {}), []);
+    }
+  });
+});
+
 test("bytes and big integers among the arguments cross as they are", async () => {
   await withEngine(async (engine) => {
     const echo = await engine.load(await fixtureBytes("echo"), { id: "echo" });
