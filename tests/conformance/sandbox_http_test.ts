@@ -42,6 +42,19 @@ for (const engine of ENGINES) {
     assert.equal(await textOf(missing), "");
   });
 
+  if (engine.kind === "native") {
+    check("HTTP: a handler sees the granted environment, another one nothing", async () => {
+      const env = { LANG: "de_DE", TOKEN: "t" };
+      const granted = await bench.load("hostile-http", PATIENT, undefined, { env });
+      const shown = () => Promise.resolve(granted.handle(request("/environment"))).then(textOf);
+      assert.equal(await shown(), "LANG=de_DE\nTOKEN=t\n");
+      assert.equal(await shown(), "LANG=de_DE\nTOKEN=t\n");
+      const other = await bench.fixture("hostile-http", PATIENT);
+      assert.equal(await textOf(await other.handle(request("/environment"))), "");
+      await granted.unload();
+    });
+  }
+
   check("HTTP: a request's body arrives, whole or streamed", async () => {
     const hello = await bench.fixture("hello-http");
     const whole = await hello.handle(
