@@ -6,6 +6,11 @@
 /** Under which runtime the tests run. */
 export const runtime: "deno" | "bun" = "Deno" in globalThis ? "deno" : "bun";
 
+/** Says what this machine cannot check, and why; the test command repeats it at its end. */
+export function skipped(what: string, why: string): void {
+  console.log(`skipped ${what}: ${why}`);
+}
+
 type TestBody = () => void | Promise<void>;
 
 /** Declares a test. Ids of `tests/requirements.ts` at the beginning of its name are cited. */

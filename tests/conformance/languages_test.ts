@@ -4,8 +4,8 @@
  */
 import assert from "node:assert/strict";
 import type { GuestLog } from "../../src/sandbox/sandbox.ts";
-import { LANGUAGES } from "../fixtures/build.ts";
-import { test } from "../harness.ts";
+import { lacking, LANGUAGES } from "../fixtures/build.ts";
+import { skipped, test } from "../harness.ts";
 import { Bench, call, ENGINES, failure, ok } from "./support.ts";
 
 /** What each function gives for its arguments, and whether that is the error side. */
@@ -27,9 +27,16 @@ const CALLS: readonly (readonly [name: string, args: unknown, kind: string, valu
 /** How far the guest's clock may be from the host's, which reads it before and after the call. */
 const CLOCK_MS = 1_000;
 
+const names: (typeof LANGUAGES)[number][] = [];
+for (const name of LANGUAGES) {
+  const why = await lacking(name);
+  if (why === null) names.push(name);
+  else skipped(name, why);
+}
+
 for (const engine of ENGINES) {
   const bench = new Bench(engine);
-  for (const name of LANGUAGES) {
+  for (const name of names) {
     const check = (what: string, body: () => Promise<void>) =>
       test(`${engine.kind}: ${name}: ${what}`, body);
 
