@@ -28,22 +28,28 @@ import { fixtureBytes, type FixtureName } from "../fixtures/build.ts";
 /** An engine that the file runs on. */
 export interface Engine {
   readonly kind: EngineKind;
-  /** A sandbox of its own; whoever opens it closes it. */
-  open(): Promise<Sandbox>;
+  /**
+   * A sandbox of its own; whoever opens it closes it. What it compiles is kept in a folder of this
+   * process, or in `cache`.
+   */
+  open(cache?: string): Promise<Sandbox>;
 }
 
 const cacheDir = mkdtempSync(join(tmpdir(), "atoll-conformance-"));
 
-const portable: Engine = { kind: "portable", open: () => openPortableSandbox({}) };
+const portable: Engine = {
+  kind: "portable",
+  open: (cache) => openPortableSandbox(cache === undefined ? {} : { cacheDir: cache }),
+};
 
 const native: Engine = {
   kind: "native",
-  async open() {
+  async open(cache = cacheDir) {
     const libraries = await findNative() ?? await buildNative(() => {});
     return await openNativeSandbox({
       libraries,
       engine: { instances: 100, workerThreads: 2 },
-      cacheDir,
+      cacheDir: cache,
     });
   },
 };
@@ -56,15 +62,17 @@ export const ENGINES: readonly Engine[] = await nativeObstacle() === null
 /** A sandbox of an engine that is opened at first use and shared by the tests of a file. */
 export class Bench {
   readonly #engine: Engine;
+  readonly #cache: string | undefined;
   #sandbox: Promise<Sandbox> | null = null;
   readonly #loaded = new Map<string, Promise<LoadedComponent>>();
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, cache?: string) {
     this.#engine = engine;
+    this.#cache = cache;
   }
 
   sandbox(): Promise<Sandbox> {
-    return this.#sandbox ??= this.#engine.open();
+    return this.#sandbox ??= this.#engine.open(this.#cache);
   }
 
   /** A fixture, loaded once for each set of limits. */
