@@ -21,9 +21,11 @@ export interface ChildOptions {
 }
 
 /** This process's environment, without what would set a configuration or is meant for the tests. */
-function environmentWithoutAtoll(): Record<string, string | undefined> {
+export function environmentWithoutAtoll(omit: readonly string[] = []): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !name.startsWith("ATOLL_")),
+    Object.entries(process.env).filter((entry): entry is [string, string] =>
+      entry[1] !== undefined && !entry[0].startsWith("ATOLL_") && !omit.includes(entry[0])
+    ),
   );
 }
 

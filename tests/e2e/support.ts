@@ -8,6 +8,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { environmentWithoutAtoll } from "../cli/child.ts";
 import { currentRuntime, runScript, type RuntimeName } from "../runtimes.ts";
 
 /** The repository's root. */
@@ -48,11 +49,7 @@ export function serveCommand(options: ServeOptions): readonly string[] {
 export function serveEnvironment(
   options: Pick<ServeOptions, "env" | "omit">,
 ): Record<string, string> {
-  const inherited = Object.entries(process.env).filter((entry): entry is [string, string] =>
-    entry[1] !== undefined && !entry[0].startsWith("ATOLL_") &&
-    options.omit?.includes(entry[0]) !== true
-  );
-  return { ...Object.fromEntries(inherited), NO_COLOR: "1", ...options.env };
+  return { ...environmentWithoutAtoll(options.omit), NO_COLOR: "1", ...options.env };
 }
 
 /** A server that listens. */

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { buildNative, cacheFolder } from "../../native/build/build.ts";
+import type { NativePaths } from "../../native/build/cache.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import type { Grants } from "../../src/core/grants.ts";
 import { Dispatcher } from "../../src/dispatch/dispatcher.ts";
@@ -211,17 +212,17 @@ test("a fleet that is closed ends its loads and takes no other engine", async ()
   });
 });
 
+function openSmall(libraries: NativePaths) {
+  const engine = { instances: 10, workerThreads: 1 };
+  return openNativeSandbox({ libraries, engine, cacheDir: cacheFolder() });
+}
+
 test("what the old engine refused is loaded by the new one", async () => {
   const libraries = await buildNative();
   await withComponent("wide-memory", async (fleet, registry, loading) => {
     await loading;
     assert.deepEqual(registry.failed().map(({ id }) => id), ["one"]);
-    const native = await openNativeSandbox({
-      libraries,
-      engine: { instances: 10, workerThreads: 1 },
-      cacheDir: cacheFolder(),
-    });
-    await fleet.moveTo(native);
+    await fleet.moveTo(await openSmall(libraries));
     assert.deepEqual(registry.failed(), []);
     const tool = registry.tool("one_add");
     assert.ok(tool);
@@ -236,12 +237,7 @@ test("a plugin with grants waits for the engine that can grant them", async () =
     await loading;
     const [refused] = registry.failed();
     assert.match(refused?.error.message ?? "", /the portable engine cannot grant env\.LANG/);
-    const native = await openNativeSandbox({
-      libraries,
-      engine: { instances: 10, workerThreads: 1 },
-      cacheDir: cacheFolder(),
-    });
-    await fleet.moveTo(native);
+    await fleet.moveTo(await openSmall(libraries));
     assert.deepEqual(registry.failed(), []);
     const tool = registry.tool("one_environment");
     assert.ok(tool);

@@ -2,15 +2,15 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
-import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { skipped, test } from "../harness.ts";
+import { isComplete } from "../runtimes.ts";
 
 const CORPUS = fileURLToPath(new URL("../corpus/wire/", import.meta.url));
 const PROGRAM = fileURLToPath(new URL("./vectors.py", import.meta.url));
 
 const { error } = spawnSync("python3", ["--version"]);
-if (error === undefined || process.env["ATOLL_TEST_COMPLETE"]) {
+if (error === undefined || isComplete()) {
   test("A26: a reader in Python, and one that knows no extension, agree on every frame", () => {
     const { error, status, stdout, stderr } = spawnSync("python3", [PROGRAM, CORPUS], {
       encoding: "utf8",
