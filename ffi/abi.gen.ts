@@ -141,6 +141,30 @@ export const FLAG = {
   RKYV: 768,
   /** Mask of the payload encoding. */
   ENCODING: 3840,
+  /** LOG events only, refused in a frame: mask of atoll_line_t. */
+  LINE: 61440,
+} as const;
+
+/** What a line of a LOG event is, bits 12 to 15 of the event's flags. */
+export const LINE = {
+  /** What the guest wrote to standard output, or with STDERR to standard error. */
+  TEXT: 0,
+  /** Not the guest's words: what it asked for and whether it was allowed, as JSON. */
+  ACCESS: 4096,
+  /** How far the guest says it is, as JSON. */
+  PROGRESS: 8192,
+  /** What the guest logged at that level of wasi:logging. */
+  TRACE: 12288,
+  /** See TRACE. */
+  DEBUG: 16384,
+  /** See TRACE. */
+  INFO: 20480,
+  /** See TRACE. */
+  WARN: 24576,
+  /** See TRACE. */
+  ERROR: 28672,
+  /** See TRACE. */
+  CRITICAL: 32768,
 } as const;
 
 /** Type of an extension, without the critical bit. */

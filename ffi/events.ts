@@ -14,6 +14,7 @@ import {
   FLAG,
   KIND,
   LEVEL,
+  LINE,
   REAP_BUSY,
   STATUS,
 } from "./abi.gen.ts";
@@ -35,11 +36,21 @@ const LOST_WORD = EVENT.lost / 4;
 const EVENT_WORDS = EVENT_BYTES / 4;
 
 /**
- * A line that a guest wrote to standard output or error; `lost` lines were dropped before it. The
- * trace-id of its call in hexadecimal digits, empty for a call without one.
+ * What a line of a call's log is: what the guest wrote to standard output or error, what it logged
+ * at a level, or, as JSON, an account of what it asked for or how far it is.
+ */
+export type LineKind = "stdout" | "stderr" | Lowercase<Exclude<keyof typeof LINE, "TEXT">>;
+
+const LINE_KINDS: ReadonlyMap<number, LineKind> = new Map(
+  Object.entries(LINE).map(([name, value]) => [value, name.toLowerCase() as LineKind]),
+);
+
+/**
+ * A line of a call's log; `lost` lines were dropped before it. The trace-id of its call in
+ * hexadecimal digits, empty for a call without one.
  */
 export type LogListener = (
-  stream: "stdout" | "stderr",
+  kind: LineKind,
   text: string,
   lost: number,
   traceId: string,
@@ -247,7 +258,7 @@ export class EventReader {
     const traceId = frame === null ? "" : frame.traceIdHex;
     const text = decoder.decode(frame?.payload ?? this.#memory.payload(index, length));
     try {
-      listener((flags & FLAG.STDERR) === 0 ? "stdout" : "stderr", text, lost, traceId);
+      listener(lineKind(flags), text, lost, traceId);
     } catch (error) {
       // The listener's own fault must not stop the other events; it surfaces as uncaught.
       queueMicrotask(() => {
@@ -272,6 +283,12 @@ export class EventReader {
     this.#wake?.close();
     this.#wake = null;
   }
+}
+
+function lineKind(flags: number): LineKind {
+  const line = flags & FLAG.LINE;
+  if (line !== LINE.TEXT) return LINE_KINDS.get(line) ?? "stdout";
+  return (flags & FLAG.STDERR) === 0 ? "stdout" : "stderr";
 }
 
 /** A call that also asks for its end when a signal is aborted. */

@@ -35,7 +35,7 @@ import type { NativeStats } from "./stats.ts";
 export { GuestError } from "./callable.ts";
 export type { ComponentCallOptions, ComponentFunction } from "./callable.ts";
 export { NativeError } from "./errors.ts";
-export type { LogListener } from "./events.ts";
+export type { LineKind, LogListener } from "./events.ts";
 export type { NativeStats } from "./stats.ts";
 export type { ComponentLimits } from "./limits.ts";
 
@@ -63,7 +63,7 @@ export interface LoadOptions {
   readonly isolation?: ComponentIsolation;
   /** What its guests may reach; absent: nothing. */
   readonly grants?: ComponentGrants;
-  /** Gets each line a guest writes to standard output or error. */
+  /** Gets each line of a guest's log: what it writes, and what it asks for and is denied. */
   readonly onLog?: LogListener;
 }
 

@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { Config } from "../config/schema.ts";
+import { denialText } from "../core/access.ts";
 import { AtollError } from "../core/errors.ts";
 import { scanJson } from "../core/json_text.ts";
 import { nearest } from "../core/nearest.ts";
@@ -109,7 +110,10 @@ async function findTool(
         sandbox: by.sandbox,
         config: by.config,
         onProgress: (line) => by.log.info(line),
-        onLog: (id, line) => by.log.info(line.text, { plugin: id, stream: line.stream }),
+        listeners: {
+          onLog: (id, line) => by.log.info(line.text, { plugin: id, stream: line.stream }),
+          onAccess: (id, account) => by.log.warn(denialText(id, account)),
+        },
       });
       const tool = plugin.tools.find((known) => known.name === name);
       if (tool !== undefined) return tool;

@@ -5,6 +5,7 @@
  * not know how calls are dispatched, nor any protocol.
  */
 import type { Config, PluginSettings } from "../config/schema.ts";
+import type { AccessAccount } from "../core/access.ts";
 import { AtollError } from "../core/errors.ts";
 import { type Grants, missingGrants, NO_GRANTS } from "../core/grants.ts";
 import { CALL_ISOLATION, type Isolation } from "../core/isolation.ts";
@@ -164,8 +165,15 @@ export interface LoadOptions {
   readonly signal?: AbortSignal;
   /** Told the component's binary, for whoever loads the same one on another engine. */
   readonly onBytes?: (bytes: Uint8Array) => void;
+  readonly listeners?: GuestListeners;
+}
+
+/** Who is told what a plugin's guests do; each gets the plugin's id. */
+export interface GuestListeners {
   /** Each line that the guest writes. */
   readonly onLog?: (plugin: string, line: GuestLog) => void;
+  /** What it asks for and is denied. */
+  readonly onAccess?: (plugin: string, account: AccessAccount) => void;
 }
 
 /**
@@ -173,7 +181,7 @@ export interface LoadOptions {
  * @throws AtollError build, component, manifest, io, cancelled
  */
 export async function loadPlugin(found: FoundPlugin, options: LoadOptions): Promise<Plugin> {
-  const { sandbox, config, onLog } = options;
+  const { sandbox, config, listeners } = options;
   const bytes = await componentOf(found, {
     cacheDir: config.cacheDir,
     signal: options.signal,
@@ -181,7 +189,7 @@ export async function loadPlugin(found: FoundPlugin, options: LoadOptions): Prom
   });
   options.onBytes?.(bytes);
   const profile = profileOf(found, config);
-  const component = await loadComponent(sandbox, profile, bytes, onLog);
+  const component = await loadComponent(sandbox, profile, bytes, listeners);
   try {
     return new Plugin(profile, component);
   } catch (thrown) {
@@ -195,7 +203,7 @@ export function loadComponent(
   sandbox: Sandbox,
   profile: Pick<PluginProfile, "id" | "limits" | "isolation" | "grants">,
   bytes: Uint8Array,
-  onLog?: LoadOptions["onLog"],
+  { onLog, onAccess }: GuestListeners = {},
 ): Promise<LoadedComponent> {
   const { id, limits, isolation, grants } = profile;
   return sandbox.load({
@@ -205,5 +213,8 @@ export function loadComponent(
     isolation,
     grants,
     ...(onLog === undefined ? {} : { onLog: (line: GuestLog) => onLog(id, line) }),
+    ...(onAccess === undefined
+      ? {}
+      : { onAccess: (account: AccessAccount) => onAccess(id, account) }),
   });
 }

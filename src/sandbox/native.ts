@@ -12,8 +12,10 @@ import type { ArenaInfo, ArenaWishes } from "../../ffi/arena_info.ts";
 import { NativeClient, type SubmitOptions } from "../../ffi/client.ts";
 import { openLibrary } from "../../ffi/library.ts";
 import type { Reply } from "../../ffi/pending.ts";
+import type { LogListener } from "../../ffi/events.ts";
 import type { NativeStats } from "../../ffi/stats.ts";
 import type { HttpReply } from "../../ffi/stream.ts";
+import type { AccessAccount } from "../core/access.ts";
 import { AtollError } from "../core/errors.ts";
 import { NO_GRANTS } from "../core/grants.ts";
 import { CALL_ISOLATION, type Isolation } from "../core/isolation.ts";
@@ -164,7 +166,8 @@ class WasmtimeSandbox implements NativeSandbox {
   async load(spec: ComponentSpec): Promise<LoadedComponent> {
     refusePrecompiled(spec.id, spec.bytes);
     try {
-      const { id, limits, isolation, grants = NO_GRANTS } = spec;
+      const { id, limits, isolation, observe = false } = spec;
+      const grants = { ...(spec.grants ?? NO_GRANTS), observe };
       const request = { op: "load", id, limits, ...termsOf(isolation), grants };
       const reply = await this.client.controlBytes(this.engine, request, spec.bytes);
       return new WasmtimeComponent(
@@ -214,12 +217,7 @@ class WasmtimeComponent implements LoadedComponent {
     this.#keys = isolation.mode === "call" || isolation.shared
       ? null
       : new NativeKeys(client, engine, reply.component);
-    const { onLog } = spec;
-    this.#owner = onLog
-      ? client.addLog((stream, text, lost, traceId) =>
-        onLog({ stream, text, lost, ...(traceId === "" ? {} : { traceId }) })
-      )
-      : 0;
+    this.#owner = spec.onLog || spec.onAccess ? client.addLog(listenerOf(spec)) : 0;
     this.#plain = { owner: this.#owner };
     this.digest = reply.digest;
     this.wit = reply.wit;
@@ -380,6 +378,16 @@ class Submission implements SubmitOptions {
   get signal(): AbortSignal | undefined {
     return this.#call.signal;
   }
+}
+
+/** Hands each line of the guest's log to who wants its kind. */
+function listenerOf({ onLog, onAccess }: ComponentSpec): LogListener {
+  return (kind, text, lost, traceId) => {
+    if (kind === "access") onAccess?.(JSON.parse(text) as AccessAccount);
+    else if (kind === "stdout" || kind === "stderr") {
+      onLog?.({ stream: kind, text, lost, ...(traceId === "" ? {} : { traceId }) });
+    }
+  };
 }
 
 /** What a load says of an isolation; keys are none of the engine's business where all share. */

@@ -6,6 +6,7 @@
  * Values cross as JSON text, in the mapping of the README ("WIT values in JSON"); both engines
  * check arguments against the component's own types and name the path of what does not fit.
  */
+import type { AccessAccount } from "../core/access.ts";
 import type { Grants } from "../core/grants.ts";
 import type { Isolation } from "../core/isolation.ts";
 import type { Limits } from "../core/limits.ts";
@@ -28,6 +29,9 @@ export interface ComponentSpec {
   readonly grants?: Grants;
   /** Called for each line the guest writes to standard output or error. */
   readonly onLog?: (line: GuestLog) => void;
+  /** Called for what the guest asks for and is denied; with `observe` for what is allowed, too. */
+  readonly onAccess?: (account: AccessAccount) => void;
+  readonly observe?: boolean;
 }
 
 export interface GuestLog {

@@ -5,9 +5,10 @@
  * know protocols or how calls are dispatched.
  */
 import type { Config } from "../config/schema.ts";
+import { denialText } from "../core/access.ts";
 import { type AtollError, toAtollError } from "../core/errors.ts";
 import { discover, type FoundPlugin } from "../plugins/discovery.ts";
-import { loadComponent, loadPlugin, type Plugin } from "../plugins/plugin.ts";
+import { type GuestListeners, loadComponent, loadPlugin, type Plugin } from "../plugins/plugin.ts";
 import type { Registry } from "../plugins/registry.ts";
 import type { GuestLog, LoadedComponent, Sandbox } from "../sandbox/sandbox.ts";
 import type { Logger } from "../telemetry/log.ts";
@@ -134,7 +135,7 @@ export class Fleet {
         onBytes: (bytes) => {
           if (this.#movable) this.#bytes.set(found.id, bytes);
         },
-        ...this.#guestLogs(),
+        listeners: this.#listeners(),
       });
       try {
         registry.add(plugin);
@@ -176,7 +177,7 @@ export class Fleet {
     if (bytes === undefined) return null;
     const { log, announce, stopping } = this.#options;
     try {
-      const component = await loadComponent(sandbox, plugin, bytes, this.#guestLogs().onLog);
+      const component = await loadComponent(sandbox, plugin, bytes, this.#listeners());
       let old: LoadedComponent;
       try {
         old = plugin.swap(component);
@@ -206,9 +207,13 @@ export class Fleet {
   }
 
   /** No listener where nothing would be written: a guest's flood then costs the host nothing. */
-  #guestLogs(): { onLog?: (plugin: string, line: GuestLog) => void } {
-    if (!this.#options.log.enabled("warn")) return {};
-    return { onLog: (plugin, line) => this.#guestLog(plugin, line) };
+  #listeners(): GuestListeners {
+    const { log } = this.#options;
+    if (!log.enabled("warn")) return {};
+    return {
+      onLog: (plugin, line) => this.#guestLog(plugin, line),
+      onAccess: (plugin, account) => log.warn(denialText(plugin, account), { plugin }),
+    };
   }
 
   #guestLog(plugin: string, line: GuestLog): void {

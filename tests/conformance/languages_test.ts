@@ -69,7 +69,7 @@ for (const engine of ENGINES) {
 
     check("it writes to standard error and reads the clock", async () => {
       const lines: GuestLog[] = [];
-      const component = await bench.load(name, {}, (line) => void lines.push(line));
+      const component = await bench.load(name, {}, { onLog: (line) => void lines.push(line) });
       try {
         const before = Date.now();
         const now = await ok(component, "note", { line: "seen by the host: ä" });

@@ -2,10 +2,11 @@
  * What every engine does with a component's `wasi:http` handler.
  */
 import assert from "node:assert/strict";
+import { type AccessAccount, denialText } from "../../src/core/access.ts";
 import { AtollError } from "../../src/core/errors.ts";
 import type { SandboxRequest } from "../../src/sandbox/sandbox.ts";
 import { test } from "../harness.ts";
-import { Bench, ENGINES, failure, textOf } from "./support.ts";
+import { Bench, ENGINES, failure, PATIENT, textOf, timeTo } from "./support.ts";
 
 function request(path: string, more: Partial<SandboxRequest> = {}): SandboxRequest {
   return { method: "GET", url: `http://localhost:8080${path}`, fields: [], body: null, ...more };
@@ -14,7 +15,6 @@ function request(path: string, more: Partial<SandboxRequest> = {}): SandboxReque
 const encoder = new TextEncoder();
 
 const QUICK = { wallMs: 1_500, cpuMs: 300 };
-const PATIENT = { wallMs: 120_000, cpuMs: 60_000 };
 
 /** Paths of `hostile-http` that end before an answer, and the limit that ends them. */
 const HOSTILE = [
@@ -42,10 +42,49 @@ for (const engine of ENGINES) {
     assert.equal(await textOf(missing), "");
   });
 
+  check("HTTP: a request of the guest's own is denied", async () => {
+    const hostile = await bench.fixture("hostile-http", PATIENT);
+    const response = await hostile.handle(request("/outgoing"));
+    assert.equal(await textOf(response), "Some(ErrorCode::HttpRequestDenied)");
+  });
+
   if (engine.kind === "native") {
+    check("HTTP: who is told of accesses learns which grant would have allowed it", async () => {
+      const told: AccessAccount[] = [];
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const onAccess = (account: AccessAccount) => {
+        told.push(account);
+        resolve();
+      };
+      const hostile = await bench.load("hostile-http", PATIENT, { onAccess });
+      await textOf(await hostile.handle(request("/outgoing")));
+      await promise;
+      await hostile.unload();
+      assert.deepEqual(told, [{
+        capability: "http",
+        asked: "POST https://api.example.com:8443/v1?q=1",
+        allowed: false,
+        grant: {
+          http: [{
+            scheme: "https",
+            host: "api.example.com",
+            port: 8443,
+            methods: ["POST"],
+            path: "/v1",
+          }],
+        },
+      }]);
+      assert.equal(
+        denialText("a", told[0]!),
+        'plugin "a" was denied http (POST https://api.example.com:8443/v1?q=1); allowed by ' +
+          '{"pluginSettings":{"a":{"grants":{"http":[{"scheme":"https",' +
+          '"host":"api.example.com","port":8443,"methods":["POST"],"path":"/v1"}]}}}}',
+      );
+    });
+
     check("HTTP: a handler sees the granted environment, another one nothing", async () => {
       const env = { LANG: "de_DE", TOKEN: "t" };
-      const granted = await bench.load("hostile-http", PATIENT, undefined, { env });
+      const granted = await bench.load("hostile-http", PATIENT, { grants: { env } });
       const shown = () => Promise.resolve(granted.handle(request("/environment"))).then(textOf);
       assert.equal(await shown(), "LANG=de_DE\nTOKEN=t\n");
       assert.equal(await shown(), "LANG=de_DE\nTOKEN=t\n");
@@ -94,8 +133,7 @@ for (const engine of ENGINES) {
 
   for (const [path, limit] of HOSTILE) {
     check(`A18: HTTP: ${path} ends at its limit of ${limit}`, async () => {
-      const timed = limit === "cpu" || limit === "wall";
-      const hostile = await bench.fixture("hostile-http", timed ? QUICK : PATIENT);
+      const hostile = await bench.fixture("hostile-http", timeTo(limit));
       const { data, message } = await failure("limit", () => hostile.handle(request(path)));
       assert.equal(data.limit, limit, message);
       assert.equal(await textOf(await hostile.handle(request("/ok"))), "ok");

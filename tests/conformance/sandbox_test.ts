@@ -9,13 +9,11 @@ import { deriveTools } from "../../src/plugins/tools.ts";
 import { fixtureBytes, type FixtureName } from "../fixtures/build.ts";
 import { test } from "../harness.ts";
 import { ECHOES, NEW_ECHOES } from "./echo_values.ts";
-import { Bench, call, ENGINES, failure, indexOf, ok } from "./support.ts";
+import { Bench, call, ENGINES, failure, indexOf, ok, PATIENT, timeTo } from "./support.ts";
 
 /** For guests that end at a limit of time. */
-const QUICK = { wallMs: 1_500, cpuMs: 300 };
 
 /** For guests that end at another limit first, on a slow machine too. */
-const PATIENT = { wallMs: 120_000, cpuMs: 60_000 };
 
 /** What `hostile` does, and the limit that ends it. */
 const HOSTILE: readonly (readonly [name: string, args: unknown, limit: string])[] = [
@@ -183,8 +181,7 @@ for (const engine of ENGINES) {
 
   for (const [name, args, limit] of HOSTILE) {
     check(`A18 A19: ${name} ends at its limit of ${limit}, others are unharmed`, async () => {
-      const timed = limit === "cpu" || limit === "wall";
-      const hostile = await bench.fixture("hostile", timed ? QUICK : PATIENT);
+      const hostile = await bench.fixture("hostile", timeTo(limit));
       const text = await bench.fixture("text");
       const other = ok(text, "analyse", { input: "still here" });
       const { data, message } = await failure("limit", () => call(hostile, name, args));
@@ -220,13 +217,13 @@ for (const engine of ENGINES) {
       ] as const
     ) {
       const { code, data, message } = await refusal(async () => {
-        return await call(await bench.load(name, limit === "cpu" ? QUICK : PATIENT), "run");
+        return await call(await bench.load(name, timeTo(limit)), "run");
       });
       // An engine may see at load what no call of it could ever have.
       if (code === "component") assert.match(message, new RegExp(limit.replace(/s$/, "")), name);
       else assert.deepEqual([code, data.limit], ["limit", limit], `${name}: ${message}`);
     }
-    await failure("trap", async () => call(await bench.load("start-trap", QUICK), "run"));
+    await failure("trap", async () => call(await bench.load("start-trap", PATIENT), "run"));
   });
 
   check("A18: memories and tables are summed over an instance", async () => {
@@ -312,7 +309,7 @@ for (const engine of ENGINES) {
       "a guest sees the granted environment, another one of the same code nothing",
       async () => {
         const env = { LANG: "de_DE", TOKEN: "a=b ü" };
-        const granted = await bench.load("hostile", PATIENT, undefined, { env });
+        const granted = await bench.load("hostile", PATIENT, { grants: { env } });
         for (let turn = 0; turn < 2; turn++) {
           assert.deepEqual(await ok(granted, "environment"), ["LANG=de_DE", "TOKEN=a=b ü"]);
         }
@@ -325,14 +322,14 @@ for (const engine of ENGINES) {
     check("what it cannot grant is refused at load, by name", async () => {
       const refused = await failure(
         "unsupported",
-        () => bench.load("hostile", {}, undefined, { env: { LANG: "C", TOKEN: "secret" } }),
+        () => bench.load("hostile", {}, { grants: { env: { LANG: "C", TOKEN: "secret" } } }),
       );
       assert.equal(
         refused.message,
         'Cannot load plugin "hostile": the portable engine cannot grant env.LANG, env.TOKEN; ' +
           "it needs the native engine",
       );
-      const nothing = await bench.load("tiny", {}, undefined, { env: {} });
+      const nothing = await bench.load("tiny", {}, { grants: { env: {} } });
       assert.equal(await ok(nothing, "add", { a: 1, b: 2 }), 3);
       await nothing.unload();
     });
@@ -349,8 +346,8 @@ for (const engine of ENGINES) {
 
   check("lines that a guest writes arrive with their stream", async () => {
     const lines: string[] = [];
-    const hostile = await bench.load("hostile", {}, ({ stream, text }) => {
-      lines.push(`${stream}: ${text}`);
+    const hostile = await bench.load("hostile", {}, {
+      onLog: ({ stream, text }) => void lines.push(`${stream}: ${text}`),
     });
     await ok(hostile, "log", { line: "grüß dich" });
     await until(() => lines.length >= 2);
@@ -360,8 +357,8 @@ for (const engine of ENGINES) {
 
   check("lines carry the trace-id of their request, nonsense is ignored", async () => {
     const lines: (string | undefined)[] = [];
-    const hostile = await bench.load("hostile", {}, ({ text, traceId }) => {
-      lines.push(`${text} ${traceId}`);
+    const hostile = await bench.load("hostile", {}, {
+      onLog: ({ text, traceId }) => void lines.push(`${text} ${traceId}`),
     });
     const id = "4bf92f3577b34da6a3ce929d0e0e4736";
     for (const [line, traceparent] of [["a", `00-${id}-00f067aa0ba902b7-01`], ["b", "00-x"]]) {

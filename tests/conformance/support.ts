@@ -10,15 +10,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildNative, findNative, nativeObstacle } from "../../native/build/build.ts";
 import { AtollError, type ErrorCode } from "../../src/core/errors.ts";
-import type { Grants } from "../../src/core/grants.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
 import { openNativeSandbox } from "../../src/sandbox/native.ts";
 import { openPortableSandbox } from "../../src/sandbox/portable.ts";
 import type {
   CallOptions,
   CallOutcome,
+  ComponentSpec,
   EngineKind,
-  GuestLog,
   LoadedComponent,
   Sandbox,
   SandboxResponse,
@@ -90,22 +89,29 @@ export class Bench {
   async load(
     name: FixtureName,
     limits: Partial<Limits> = {},
-    onLog?: (line: GuestLog) => void,
-    grants?: Grants,
+    terms: Pick<ComponentSpec, "onLog" | "onAccess" | "observe" | "grants"> = {},
   ): Promise<LoadedComponent> {
     const sandbox = await this.sandbox();
     return await sandbox.load({
       id: name,
       bytes: await fixtureBytes(name),
       limits: { ...DEFAULT_LIMITS, ...limits },
-      ...(onLog ? { onLog } : {}),
-      ...(grants ? { grants } : {}),
+      ...terms,
     });
   }
 
   async close(): Promise<void> {
     await (await this.#sandbox)?.close();
   }
+}
+
+/** Time that no call of a test takes. */
+export const PATIENT = { wallMs: 120_000, cpuMs: 60_000 };
+
+/** Time for calls that shall run into that limit before any other, however slow the machine is. */
+export function timeTo(limit: string): typeof PATIENT {
+  if (limit === "cpu") return { ...PATIENT, cpuMs: 300 };
+  return limit === "wall" ? { ...PATIENT, wallMs: 1_500 } : PATIENT;
 }
 
 /** Calls a function by its name in WIT with arguments as a value. */

@@ -152,6 +152,31 @@ enum {
     ATOLL_FLAG_RKYV = 768,
     /* Mask of the payload encoding. */
     ATOLL_FLAG_ENCODING = 3840,
+    /* LOG events only, refused in a frame: mask of atoll_line_t. */
+    ATOLL_FLAG_LINE = 61440,
+};
+
+/* What a line of a LOG event is, bits 12 to 15 of the event's flags. */
+typedef uint16_t atoll_line_t;
+enum {
+    /* What the guest wrote to standard output, or with STDERR to standard error. */
+    ATOLL_LINE_TEXT = 0,
+    /* Not the guest's words: what it asked for and whether it was allowed, as JSON. */
+    ATOLL_LINE_ACCESS = 4096,
+    /* How far the guest says it is, as JSON. */
+    ATOLL_LINE_PROGRESS = 8192,
+    /* What the guest logged at that level of wasi:logging. */
+    ATOLL_LINE_TRACE = 12288,
+    /* See TRACE. */
+    ATOLL_LINE_DEBUG = 16384,
+    /* See TRACE. */
+    ATOLL_LINE_INFO = 20480,
+    /* See TRACE. */
+    ATOLL_LINE_WARN = 24576,
+    /* See TRACE. */
+    ATOLL_LINE_ERROR = 28672,
+    /* See TRACE. */
+    ATOLL_LINE_CRITICAL = 32768,
 };
 
 /* Type of an extension, without the critical bit. */

@@ -99,7 +99,8 @@ void atoll__event_log(atoll__call_t *call, uint32_t flags, const uint8_t *bytes,
         .ticket = call->ticket,
         .slot = slot,
         .length = length,
-        .flags = frame.flags | (between == 0 ? 0u : (uint32_t)ATOLL_FLAG_EXTENDED),
+        .flags = frame.flags | (flags & ATOLL_FLAG_LINE) |
+                 (between == 0 ? 0u : (uint32_t)ATOLL_FLAG_EXTENDED),
         .lost = atomic_exchange_explicit(&call->logs_lost, 0, memory_order_relaxed),
     };
     atoll__count_add(ATOLL__COUNT_EVENTS, 1);

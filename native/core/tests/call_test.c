@@ -322,7 +322,7 @@ TEST(blobs, "a blob is shared by its client and by engines until the last of the
     peer_close(&peer);
 }
 
-TEST(logs_inline, "log lines of an inline call come by the ring, in order, with their stream") {
+TEST(logs_inline, "log lines of an inline call come by the ring, in order, each as what it is") {
     peer_t peer = peer_open();
     CHECK_EQUAL(peer_call(&peer, peer_target(&peer, LOGS), "3"), ATOLL_OK);
     CHECK_EQUAL(peer.submitted->lost, 0);
@@ -334,7 +334,8 @@ TEST(logs_inline, "log lines of an inline call come by the ring, in order, with 
         atoll_event_t event = peer.reaped[i];
         CHECK_EQUAL(event.kind, ATOLL_KIND_LOG);
         CHECK_EQUAL(event.ticket, ticket);
-        CHECK_EQUAL(event.flags, i == 1 ? ATOLL_FLAG_STDERR : 0);
+        uint32_t flags[] = {0, ATOLL_FLAG_STDERR, ATOLL_LINE_ACCESS};
+        CHECK_EQUAL(event.flags, flags[i]);
         CHECK(peer_payload_is(&peer, &event, lines[i]));
         peer_give(&peer, &event);
     }

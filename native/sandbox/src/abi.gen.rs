@@ -119,6 +119,29 @@ pub const ATOLL_FLAG_MSGPACK: AtollFlag = 512;
 pub const ATOLL_FLAG_RKYV: AtollFlag = 768;
 /// Mask of the payload encoding.
 pub const ATOLL_FLAG_ENCODING: AtollFlag = 3840;
+/// LOG events only, refused in a frame: mask of atoll_line_t.
+pub const ATOLL_FLAG_LINE: AtollFlag = 61440;
+
+/// What a line of a LOG event is, bits 12 to 15 of the event's flags.
+pub type AtollLine = u16;
+/// What the guest wrote to standard output, or with STDERR to standard error.
+pub const ATOLL_LINE_TEXT: AtollLine = 0;
+/// Not the guest's words: what it asked for and whether it was allowed, as JSON.
+pub const ATOLL_LINE_ACCESS: AtollLine = 4096;
+/// How far the guest says it is, as JSON.
+pub const ATOLL_LINE_PROGRESS: AtollLine = 8192;
+/// What the guest logged at that level of wasi:logging.
+pub const ATOLL_LINE_TRACE: AtollLine = 12288;
+/// See TRACE.
+pub const ATOLL_LINE_DEBUG: AtollLine = 16384;
+/// See TRACE.
+pub const ATOLL_LINE_INFO: AtollLine = 20480;
+/// See TRACE.
+pub const ATOLL_LINE_WARN: AtollLine = 24576;
+/// See TRACE.
+pub const ATOLL_LINE_ERROR: AtollLine = 28672;
+/// See TRACE.
+pub const ATOLL_LINE_CRITICAL: AtollLine = 32768;
 
 /// Type of an extension, without the critical bit.
 pub type AtollExtension = u16;

@@ -19,6 +19,8 @@ pub struct Grants {
     /// Variables that the guest sees, with their values; of the host's own it sees none.
     #[rkyv(with = AsVec)]
     pub env: BTreeMap<String, String>,
+    /// Accounts are given of what is allowed, too; grants nothing.
+    pub observe: bool,
 }
 
 impl Grants {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -13,6 +14,7 @@ use wasmtime_wasi_http::{
     WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
+use crate::access::{Access, Accounts};
 use crate::crossing::{Crossing, Fuel};
 use crate::grants::Grants;
 use crate::host::CallRef;
@@ -75,6 +77,7 @@ impl Data {
     /// A call of a kept instance has ended: what is written from now on has nobody to go to.
     pub fn rest(&mut self) {
         self.call = None;
+        self.egress.accounts = None;
         if let Some(context) = &self.wasi {
             context.rest();
         }
@@ -83,6 +86,7 @@ impl Data {
     /// Another call of it begins.
     fn renew(&mut self, limits: &Limits, call: CallRef) {
         self.call = Some(call);
+        self.egress.accounts = Some(accounts(call, self.grants.as_deref()));
         self.budget.set_limits(*limits);
         self.table.set_max_capacity(size(limits.resources));
         self.http.set_field_size_limit(size(limits.field_bytes));
@@ -110,9 +114,10 @@ impl WasiHttpView for Data {
 }
 
 /// Outgoing HTTP is denied.
-#[derive(Default)]
 struct NoEgress {
     bodies: u32,
+    /// None while a kept instance rests.
+    accounts: Option<Accounts>,
 }
 
 type Sent = (
@@ -123,10 +128,19 @@ type Sent = (
 impl WasiHttpHooks for NoEgress {
     fn send_request(
         &mut self,
-        _request: http::Request<WasiBody>,
+        request: http::Request<WasiBody>,
         _options: Option<RequestOptions>,
         _fut: Box<dyn Future<Output = HttpResult<()>> + Send>,
     ) -> Box<dyn Future<Output = HttpResult<Sent>> + Send> {
+        if let Some(accounts) = &mut self.accounts {
+            let (method, uri) = (request.method(), request.uri());
+            accounts.tell(&Access {
+                capability: "http",
+                asked: &format!("{method} {uri}"),
+                allowed: false,
+                grant: rule(method, uri),
+            });
+        }
         Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
     }
 
@@ -136,6 +150,21 @@ impl WasiHttpHooks for NoEgress {
         self.bodies = self.bodies.saturating_add(1);
         if self.bodies == 1 { 64 * 1024 } else { 4096 }
     }
+}
+
+/// The grant that would allow just such a request.
+fn rule(method: &http::Method, uri: &http::Uri) -> Value {
+    json!({ "http": [{
+        "scheme": uri.scheme_str(),
+        "host": uri.host(),
+        "port": uri.port_u16(),
+        "methods": [method.as_str()],
+        "path": uri.path(),
+    }] })
+}
+
+fn accounts(call: CallRef, grants: Option<&Grants>) -> Accounts {
+    Accounts::new(call, grants.is_some_and(|grants| grants.observe))
 }
 
 /// A store for a fresh instance and its first call.
@@ -159,7 +188,10 @@ pub fn store(
         wasi: None,
         http,
         http_budget: HttpBudget::default(),
-        egress: NoEgress::default(),
+        egress: NoEgress {
+            bodies: 0,
+            accounts: Some(accounts(call, grants.map(Arc::as_ref))),
+        },
     };
     let mut store = Store::new(engine, data);
     store.limiter(|data| &mut data.budget);

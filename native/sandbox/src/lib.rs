@@ -14,6 +14,7 @@
 // The boundary's other side is C: what it may pass is written in `native/abi/atoll_abi.json`.
 #[path = "abi.gen.rs"]
 pub mod abi;
+mod access;
 mod cache;
 mod call;
 mod census;

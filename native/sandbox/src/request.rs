@@ -146,6 +146,7 @@ mod tests {
         ];
         Grants {
             env: env.map(|(name, value)| (name.into(), value.into())).into(),
+            observe: true,
         }
     }
 

@@ -90,6 +90,7 @@ fn an_archive_carries_grants() {
         env: pairs
             .map(|(name, value)| (name.into(), value.into()))
             .into(),
+        observe: false,
     };
     let request = Request::Load {
         id: "granted".to_owned(),

@@ -144,9 +144,11 @@ static atoll_status_t start_here(void *call, const atoll_request_t *request) {
         for (uint32_t i = 0; i < count; i++) {
             char line[32];
             int size = snprintf(line, sizeof line, "line %u", i);
+            /* Of its flags a line has no others. */
+            uint32_t more = ATOLL_FLAG_END | ATOLL_FLAG_EXTENDED | ATOLL_FLAG_JSON;
+            uint32_t flags = i % 3 == 1 ? ATOLL_FLAG_STDERR : i % 3 == 2 ? ATOLL_LINE_ACCESS : 0;
             host->call_event(
-                call, ATOLL_KIND_LOG, i % 2 == 0 ? 0 : ATOLL_FLAG_STDERR, (uint8_t *)line,
-                (uint32_t)size);
+                call, ATOLL_KIND_LOG, flags | more, (uint8_t *)line, (uint32_t)size);
         }
         host->call_reply(call, ATOLL_OK, 0, NULL, 0);
     } else if (request->handle == INSPECT) {
