@@ -11,7 +11,8 @@ import { cacheFolder } from "../../native/build/cache.ts";
 import { AtollError } from "../core/errors.ts";
 import { scanJson } from "../core/json_text.ts";
 import { readEnvironment } from "./environment.ts";
-import { findingOf, pathText } from "./issues.ts";
+import { type Finding, findingOf, pathText } from "./issues.ts";
+import { defaultBodyBytes, tooLongForMessages } from "./messages.ts";
 import { type Config, configSchema } from "./schema.ts";
 
 /** Values from the command line; absent ones change nothing. */
@@ -71,13 +72,19 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
   }
 
   const result = v.safeParse(configSchema, tree);
-  if (!result.success) throw invalid(result.issues[0], origins);
+  if (!result.success) throw refusal(findingOf(configSchema, result.issues[0]), origins);
   const { $schema: _schema, cacheDir, ...rest } = result.output;
-  const config: Config = {
+  const loaded: Config = {
     ...rest,
     plugins: rest.plugins.map((path) => resolve(source.cwd, path)),
     cacheDir: resolve(source.cwd, cacheDir ?? cacheFolder(environment)),
   };
+  const isSet = (path: readonly string[]) => get(tree, path) !== undefined;
+  const tooLong = tooLongForMessages(loaded, isSet);
+  if (tooLong !== null) throw refusal(tooLong, origins);
+  const config = isSet(["http", "bodyBytes"])
+    ? loaded
+    : { ...loaded, http: { ...loaded.http, bodyBytes: defaultBodyBytes(loaded) } };
   return { config, file: file?.path ?? null, warnings };
 }
 
@@ -133,8 +140,7 @@ function readFile(cwd: string, asked: string | undefined): ConfigFile | null {
   };
 }
 
-function invalid(issue: v.BaseIssue<unknown>, origins: Origins): AtollError {
-  const finding = findingOf(configSchema, issue);
+function refusal(finding: Finding, origins: Origins): AtollError {
   const path = pathText(finding.path);
   const data = {
     path,
@@ -154,6 +160,16 @@ function invalid(issue: v.BaseIssue<unknown>, origins: Origins): AtollError {
     `Cannot read configuration${where === "" ? ": " : where}${path}: ${finding.reason}`,
     data,
   );
+}
+
+/** A value deep in a tree, undefined where there is none. */
+function get(tree: Tree, path: readonly string[]): unknown {
+  let at: unknown = tree;
+  for (const key of path) {
+    if (typeof at !== "object" || at === null || !Object.hasOwn(at, key)) return undefined;
+    at = (at as Tree)[key];
+  }
+  return at;
 }
 
 /** Sets a value deep in a tree; what stands in the way is replaced. */

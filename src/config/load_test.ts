@@ -77,6 +77,51 @@ test("the native library's calls and memory are held to what it can have", () =>
   );
 });
 
+test("what promises more than a message can hold is refused, naming both settings", () => {
+  const small = '"native": {"arena": {"bytes": 8388608}}';
+  const found = failure(`{${small},\n"limits": {"outputBytes": 4194304}}`);
+  equal(
+    found.message,
+    'Cannot read configuration "atoll.json": line 2: limits.outputBytes: expected at most 2097152, ' +
+      "got the number 4194304: a message holds a quarter of native.arena.bytes, 8388608, and 32 MiB " +
+      "at most; lower it, or set native.arena.bytes to 16777216 or more",
+  );
+  deepEqual(found.data, { path: "limits.outputBytes", expected: "at most 2097152" });
+  const others: [text: string, path: string][] = [
+    [`{${small}, "http": {"bodyBytes": 2097153}}`, "http.bodyBytes"],
+    [
+      `{${small}, "pluginSettings": {"a": {"limits": {"outputBytes": 2097153}}}}`,
+      "pluginSettings.a.limits.outputBytes",
+    ],
+  ];
+  for (const [text, path] of others) {
+    const { message } = failure(text);
+    equal(message.includes(`line 1: ${path}: expected at most 2097152`), true, message);
+    // What it proposes is enough; a unit less is not.
+    const proposed = Number(/native\.arena\.bytes to (\d+) or more/.exec(message)?.[1]);
+    load(text.replace("8388608", String(proposed)));
+    equal(failure(text.replace("8388608", String(proposed - 65_536))).data.path, path);
+  }
+  match(
+    failure(null, { ATOLL_LIMITS__OUTPUT_BYTES: "33554433" }).message,
+    /^Cannot use ATOLL_LIMITS__OUTPUT_BYTES: .*at most 33554432.*; lower it, or set engine to portable$/,
+  );
+  // As much as there is, and what does not cross.
+  load(`{${small}, "limits": {"outputBytes": 2097152}, "http": {"bodyBytes": 2097152}}`);
+  load(`{${small}, "limits": {"outputBytes": 4194304}}`, {}, { engine: "portable" });
+  load('{"limits": {"outputBytes": 33554432}}');
+});
+
+test("a body's default is no more than a message of the arena", () => {
+  const bodyBytes = (arena: number, engine = "auto") =>
+    load(`{"engine": "${engine}", "native": {"arena": {"bytes": ${arena}}}}`).config.http.bodyBytes;
+  equal(bodyBytes(4 * 1024 * 1024), 1024 * 1024);
+  equal(bodyBytes(16 * 1024 * 1024 - 1), 4 * 1024 * 1024 - 65_536);
+  equal(bodyBytes(16 * 1024 * 1024), 4 * 1024 * 1024);
+  equal(bodyBytes(4 * 1024 * 1024, "portable"), 4 * 1024 * 1024);
+  equal(load('{"native": {"arena": {"bytes": 4194304}}}').config.limits.outputBytes, 1024 * 1024);
+});
+
 test("variables override the file, flags override both", () => {
   const text = '{"host": "h1", "port": 1, "engine": "native", "limits": {"wallMs": 5}}';
   const environment = { ATOLL_PORT: "2", ATOLL_ENGINE: "portable", ATOLL_LIMITS__CPU_MS: "7" };

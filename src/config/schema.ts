@@ -82,7 +82,11 @@ const logSchema = v.strictObject({
 
 const httpSchema = v.strictObject({
   bodyBytes: v.optional(
-    count(1, "The largest body of an MCP request, in bytes; more is answered with 413."),
+    count(
+      1,
+      "The largest body of an MCP request, in bytes; more is answered with 413. With the native " +
+        "engine a quarter of native.arena.bytes and 32 MiB at most.",
+    ),
     4 * 1024 * 1024,
   ),
   allowedHosts: v.optional(
@@ -122,8 +126,8 @@ const arenaSchema = v.strictObject({
   bytes: v.optional(
     count(
       4 * MIB,
-      "Its size in bytes; address space until it is used. A message holds a quarter of it, 32 MiB at " +
-        "most. Bun copies what is in more than 4 GiB.",
+      "Its size in bytes; address space until it is used. A call's arguments, or its result, have " +
+        "a quarter of it and 32 MiB at most. Bun copies what is in more than 4 GiB.",
       64 * 1024 * MIB,
     ),
     256 * MIB,

@@ -75,7 +75,8 @@ if (job === "far") {
   const hold = await rig.target("HOLD");
   const replies = Array.from({ length: 20 }, () => rig.client.callJson(hold, "{}"));
   const refused = replies.flatMap((reply) => (reply instanceof Promise ? [] : [reply.status]));
-  console.log(JSON.stringify({ bytes: rig.client.arena.bytes, refused }));
+  const { arena: { bytes }, payloadBytesMax } = rig.client;
+  console.log(JSON.stringify({ bytes, payloadBytesMax, refused }));
   process.exit(0);
 } else if (job === "idle") {
   console.log("open");

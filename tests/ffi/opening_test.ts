@@ -5,14 +5,15 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CHECKOUT } from "../../native/build/cache.ts";
-import { ABI_VERSION, STATUS } from "../../ffi/abi.gen.ts";
+import { ABI_VERSION, FRAME_BYTES, STATUS } from "../../ffi/abi.gen.ts";
 import { MappedMemory } from "../../ffi/arena.ts";
 import { NativeClient } from "../../ffi/client.ts";
 import { bytesArgument, checkAbi, openLibrary, runtimeObstacle } from "../../ffi/library.ts";
 import { BUN_SYMBOLS, DENO_SYMBOLS } from "../../ffi/symbols.gen.ts";
+import { messageBytesMax } from "../../src/config/messages.ts";
 import { test } from "../harness.ts";
 import { currentRuntime } from "../runtimes.ts";
-import { libraries, Rig, runChild, testEngine } from "./support.ts";
+import { libraries, Rig, runChild, testEngine, withRig } from "./support.ts";
 
 test("B3: runtimes that are too old are named with what to do", () => {
   assert.equal(runtimeObstacle(), null);
@@ -185,7 +186,14 @@ test("an arena and a number of calls are as large as they are asked to be", asyn
   assert.equal(code, 0, stderr);
   // 20 calls that wait, 16 of which there can be.
   const refused = Array.from({ length: 4 }, () => STATUS.OVERLOADED);
-  assert.deepEqual(JSON.parse(stdout), { bytes: 8 * 2 ** 20, refused });
+  const bytes = 8 * 2 ** 20;
+  // What the configuration takes for the longest message is what the library has.
+  const payloadBytesMax = messageBytesMax(bytes) - FRAME_BYTES;
+  assert.deepEqual(JSON.parse(stdout), { bytes, payloadBytesMax, refused });
+  await withRig(({ client }) => {
+    assert.equal(client.payloadBytesMax, messageBytesMax(client.arena.bytes) - FRAME_BYTES);
+    return Promise.resolve();
+  });
   for (const settings of [{ callsMax: 15 }, { arena: { bytes: 2 ** 20 } }]) {
     const opened = Rig.open({ settings });
     await assert.rejects(opened, { code: "invalid_argument", message: /calls_max|arena_bytes/ });
