@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -302,6 +303,44 @@ TEST(map_arena, "mapping: the tests of the arena pass with every wish for its ma
         /* The configuration is read once a process: this one has to be another. */
         if (dup2(nowhere, 1) == 1 && setenv("ATOLL_TEST_CONFIG", wishes, 1) == 0)
             (void)execl("/proc/self/exe", "core_test", test_folder(), "arena:", NULL);
+        _exit(127);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK_EQUAL(status, 0);
+}
+
+/* Lets this process map 8 GiB more than it has, whatever a sanitizer keeps mapped for itself. */
+static void space_limit(void) {
+    FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long pages = 0;
+    CHECK(file != NULL && fscanf(file, "%lu", &pages) == 1 && fclose(file) == 0);
+    rlim_t bytes = (rlim_t)pages * 4096 + ((rlim_t)8 << 30);
+    CHECK(setrlimit(RLIMIT_AS, &(struct rlimit){bytes, bytes}) == 0);
+}
+
+TEST(map_space, "mapping: an arena without address space is refused by its size and setting") {
+    (void)fflush(stdout);
+    if (getenv("ATOLL_TEST_SPACE") != NULL) {
+        static const char config[] = "arena_bytes=68719476736";
+        static const char wanted[] = "Cannot reserve the arena: no address space for 68719476736 bytes";
+        space_limit();
+        atoll_arena_info_t info;
+        CHECK_EQUAL(
+            atoll_open((const uint8_t *)config, sizeof config - 1, &info), ATOLL_NO_MEMORY);
+        char text[512] = {0};
+        (void)atoll_error_text((uint8_t *)text, sizeof text - 1);
+        if (strstr(text, wanted) != text || strstr(text, "native.arena.bytes") == NULL)
+            test_fail(__FILE__, __LINE__, text);
+        return;
+    }
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        int nowhere = open("/dev/null", O_WRONLY);
+        /* Another process, because this one may have an arena already. */
+        if (dup2(nowhere, 1) == 1 && setenv("ATOLL_TEST_SPACE", "1", 1) == 0)
+            (void)execl("/proc/self/exe", "core_test", test_folder(), map_space_test.name, NULL);
         _exit(127);
     }
     int status;
