@@ -6,6 +6,7 @@
  */
 import * as v from "valibot";
 import { grantsSchema } from "./grants_schema.ts";
+import { isolationSchema } from "./isolation_schema.ts";
 import { count, limitsSchema, partialLimitsSchema } from "./limits_schema.ts";
 
 /** A plugin's id, as in `plugin.json`. */
@@ -47,6 +48,7 @@ const pluginSettingsSchema = v.strictObject({
   limits: v.exactOptional(
     v.pipe(partialLimitsSchema, v.description("Limits of this plugin, before its manifest's.")),
   ),
+  isolation: v.exactOptional(isolationSchema),
   grants: v.exactOptional(
     v.pipe(grantsSchema, v.description("What the plugin may reach; absent is denied.")),
   ),

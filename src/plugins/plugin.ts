@@ -64,7 +64,7 @@ export function profileOf(found: FoundPlugin, config: Config): PluginProfile {
     description: manifest?.description ?? null,
     prefix: prefix === undefined ? found.id.replaceAll("-", "_") : prefix,
     limits: { ...config.limits, ...manifest?.limits, ...settings.limits },
-    isolation: manifest?.isolation ?? CALL_ISOLATION,
+    isolation: settings.isolation ?? manifest?.isolation ?? CALL_ISOLATION,
     grants,
     missingGrants: manifest === null ? [] : missingGrants(manifest.wants, grants),
     http: settings.routes?.http ?? manifest?.routes.http ?? true,

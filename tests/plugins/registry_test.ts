@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { loadConfig } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { AtollError } from "../../src/core/errors.ts";
+import { CALL_ISOLATION } from "../../src/core/isolation.ts";
 import { loadComponent, loadPlugin, Plugin, profileOf } from "../../src/plugins/plugin.ts";
 import { Registry } from "../../src/plugins/registry.ts";
 import { openPortableSandbox } from "../../src/sandbox/portable.ts";
@@ -140,6 +141,8 @@ test("routes and prefixes come from settings, then the manifest, then the id", a
   }]);
   deepEqual([profile.limits.wallMs, profile.limits.cpuMs], [5, 7]);
   deepEqual(profile.isolation, manifest.isolation);
+  const fresh = { "my-text": { enabled: true, isolation: CALL_ISOLATION } };
+  deepEqual(profileOf(found, { ...config, pluginSettings: fresh }).isolation, CALL_ISOLATION);
   equal(profile.limits.memoryBytes, config.limits.memoryBytes);
   // Whatever a manifest wants, it has what the operator grants.
   deepEqual([profile.grants, profile.missingGrants], [{ env: {} }, ["env.LANG", "env.TOKEN"]]);
