@@ -53,6 +53,11 @@ export const COMMANDS: readonly CommandSpec[] = [
       CONFIG,
       { name: "host", value: "HOST", help: "address to listen on (default: 127.0.0.1)" },
       { name: "port", value: "PORT", help: "port to listen on, 0 for any (default: 7420)" },
+      {
+        name: "workers",
+        value: "N",
+        help: "JavaScript threads that answer requests, 0 for one a CPU (default: 1)",
+      },
       PLUGINS,
       ENGINE,
       LOG_LEVEL,

@@ -5,6 +5,7 @@
  */
 import process from "node:process";
 import { startServer } from "../server/server.ts";
+import { UsageError } from "./args.ts";
 import { EXIT } from "./output.ts";
 import type { CommandContext } from "./run.ts";
 import { settingsOf } from "./settings.ts";
@@ -14,9 +15,16 @@ const ENDED_BY = { SIGINT: 130, SIGTERM: 143 } as const;
 /** Task runners pass on what the terminal has already sent: the same signal twice at once is one. */
 const REPEAT_MS = 1_000;
 
-/** @throws AtollError config, address_in_use */
+/** @throws UsageError; AtollError config, address_in_use */
 export async function serve(context: CommandContext): Promise<number> {
   const { config, log } = settingsOf(context);
+  const stdio = context.flags.has("stdio");
+  if (stdio && context.flags.has("workers")) {
+    throw new UsageError(
+      "Cannot use --workers with --stdio: standard input has one reader",
+      "serve",
+    );
+  }
   let askedAt: number | null = null;
   const stopping = new AbortController();
   const onSignal = (signal: keyof typeof ENDED_BY) => {
@@ -33,7 +41,7 @@ export async function serve(context: CommandContext): Promise<number> {
   const server = await startServer({
     config,
     log,
-    stdio: context.flags.has("stdio"),
+    stdio,
     signal: stopping.signal,
   });
   await server.finished;

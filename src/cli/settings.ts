@@ -25,6 +25,7 @@ function flagsOf({ flags }: CommandContext): ConfigFlags {
   set("config", "config");
   set("host", "host");
   set("port", "port");
+  set("workers", "workers");
   set("engine", "engine");
   set("logLevel", "log-level");
   const plugins = flags.texts("plugins");

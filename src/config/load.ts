@@ -20,6 +20,7 @@ export interface ConfigFlags {
   readonly config?: string;
   readonly host?: string;
   readonly port?: string;
+  readonly workers?: string;
   readonly plugins?: readonly string[];
   readonly engine?: string;
   readonly logLevel?: string;
@@ -91,13 +92,15 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
 const FLAG_KEYS: readonly [key: keyof ConfigFlags, path: string[], name: string][] = [
   ["host", ["host"], "--host"],
   ["port", ["port"], "--port"],
+  ["workers", ["http", "workers"], "--workers"],
   ["plugins", ["plugins"], "--plugins"],
   ["engine", ["engine"], "--engine"],
   ["logLevel", ["log", "level"], "--log-level"],
 ];
 
 function flagValue(key: keyof ConfigFlags, given: string | readonly string[]): unknown {
-  if (key === "port" && typeof given === "string" && /^\d{1,9}$/.test(given)) return Number(given);
+  const number = key === "port" || key === "workers";
+  if (number && typeof given === "string" && /^\d{1,9}$/.test(given)) return Number(given);
   return given;
 }
 

@@ -82,7 +82,18 @@ const logSchema = v.strictObject({
   ),
 });
 
+/** The library has room for so many isolates, and some to spare. */
+const WORKERS_MAX = 128;
+
 const httpSchema = v.strictObject({
+  workers: v.optional(
+    count(
+      0,
+      "JavaScript threads that answer requests, with one native engine; 0: one for each CPU.",
+      WORKERS_MAX,
+    ),
+    1,
+  ),
   bodyBytes: v.optional(
     count(
       1,

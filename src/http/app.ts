@@ -17,6 +17,7 @@ import {
   type PluginsHealth,
   readyResponse,
   type ServerState,
+  type WorkersHealth,
 } from "./health.ts";
 import { OriginGuard, type OriginOptions } from "./origin.ts";
 import { targetOf, toResponse, toSandboxRequest, withSmallBody } from "./plugin_routes.ts";
@@ -47,6 +48,8 @@ export interface AppOptions {
   readonly mcp: { handle(request: Request): Response | Promise<Response> };
   readonly log: ProblemLog;
   readonly state: () => ServerState;
+  /** Of all workers of the server; null or absent where there is one. */
+  readonly workers?: () => WorkersHealth | null;
 }
 
 /** What a listener serves. */
@@ -110,7 +113,10 @@ function createRoutes(options: AppOptions, mcp: Serve, http: Serve): Hono {
   app.all("/mcp", (c) => mcp(c.req.raw));
   // Probes ask by address, and there is nothing here to act on: no check of Host.
   app.get("/health/live", liveResponse);
-  app.get("/health/ready", () => readyResponse(options.state(), options.registry));
+  app.get(
+    "/health/ready",
+    () => readyResponse(options.state(), options.registry, options.workers?.() ?? null),
+  );
   app.all(
     "/health/*",
     (c) =>

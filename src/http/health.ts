@@ -22,6 +22,16 @@ export interface PluginsHealth {
   failed(): readonly { readonly id: string; readonly error: { readonly message: string } }[];
 }
 
+/** Isolates that serve requests, where there are several. */
+export interface WorkersHealth {
+  /** How many there are to be. */
+  readonly wanted: number;
+  /** How many listen. */
+  readonly serving: number;
+  /** How many times one had to be started again. */
+  readonly restarts: number;
+}
+
 /** Where the process is in its life. */
 export type ServerState = "starting" | "ready" | "stopping";
 
@@ -34,9 +44,14 @@ export function liveResponse(): Response {
 
 /**
  * 200 while requests are served, 503 before and while stopping. A plugin that failed or is still
- * being built is named but does not take the others out of service.
+ * being built is named but does not take the others out of service, nor does a worker that starts
+ * anew.
  */
-export function readyResponse(state: ServerState, registry: PluginsHealth): Response {
+export function readyResponse(
+  state: ServerState,
+  registry: PluginsHealth,
+  workers: WorkersHealth | null,
+): Response {
   const body = {
     status: state,
     plugins: registry.plugins().map((plugin) => ({
@@ -48,6 +63,7 @@ export function readyResponse(state: ServerState, registry: PluginsHealth): Resp
     })),
     pending: registry.pending(),
     failed: registry.failed().map(({ id, error }) => ({ id, error: error.message })),
+    ...(workers === null ? {} : { workers }),
   };
   return new Response(JSON.stringify(body), {
     status: state === "ready" ? 200 : 503,

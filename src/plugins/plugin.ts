@@ -10,7 +10,7 @@ import { AtollError } from "../core/errors.ts";
 import { type Grants, missingGrants, NO_GRANTS } from "../core/grants.ts";
 import { CALL_ISOLATION, type Isolation } from "../core/isolation.ts";
 import type { Limits } from "../core/limits.ts";
-import type { GuestLog, LoadedComponent, Sandbox } from "../sandbox/sandbox.ts";
+import type { ComponentSpec, GuestLog, LoadedComponent, Sandbox } from "../sandbox/sandbox.ts";
 import { componentOf } from "./build.ts";
 import type { FoundPlugin } from "./discovery.ts";
 import { deriveTools, type Tool, type Unmapped } from "./tools.ts";
@@ -83,6 +83,8 @@ export class Plugin {
   readonly isolation: Isolation;
   readonly grants: Grants;
   readonly config: PluginProfile["config"];
+  /** What it was made with. */
+  readonly profile: PluginProfile;
   /** Exported functions that cannot be tools, each with its reason. */
   readonly unmapped: readonly Unmapped[];
   /** `/http/ID/` when it has a handler that is to be served, else null. */
@@ -91,6 +93,7 @@ export class Plugin {
   #component: LoadedComponent;
 
   constructor(profile: PluginProfile, component: LoadedComponent) {
+    this.profile = profile;
     this.id = profile.id;
     this.version = profile.version;
     this.description = profile.description;
@@ -203,7 +206,7 @@ export function loadComponent(
   sandbox: Sandbox,
   profile: Pick<PluginProfile, "id" | "limits" | "isolation" | "grants">,
   bytes: Uint8Array,
-  { onLog, onAccess }: GuestListeners = {},
+  listeners: GuestListeners = {},
 ): Promise<LoadedComponent> {
   const { id, limits, isolation, grants } = profile;
   return sandbox.load({
@@ -212,9 +215,19 @@ export function loadComponent(
     limits,
     isolation,
     grants,
+    ...listenersFor(id, listeners),
+  });
+}
+
+/** The listeners for one plugin, as an engine takes them. */
+export function listenersFor(
+  id: string,
+  { onLog, onAccess }: GuestListeners,
+): Pick<ComponentSpec, "onLog" | "onAccess"> {
+  return {
     ...(onLog === undefined ? {} : { onLog: (line: GuestLog) => onLog(id, line) }),
     ...(onAccess === undefined
       ? {}
       : { onAccess: (account: AccessAccount) => onAccess(id, account) }),
-  });
+  };
 }

@@ -15,6 +15,13 @@ export interface FailedPlugin {
   readonly error: AtollError;
 }
 
+/** What has changed: enough to follow a registry in another isolate. */
+export type RegistryChange =
+  | { readonly kind: "begin"; readonly id: string }
+  | { readonly kind: "fail"; readonly id: string; readonly error: AtollError }
+  | { readonly kind: "add"; readonly plugin: Plugin }
+  | { readonly kind: "remove"; readonly id: string };
+
 export class Registry {
   readonly #plugins = new Map<string, Plugin>();
   readonly #tools = new Map<string, RegisteredTool>();
@@ -23,6 +30,7 @@ export class Registry {
   #generation = 0;
   #sortedTools: readonly RegisteredTool[] | null = null;
   #sortedPlugins: readonly Plugin[] | null = null;
+  #watcher: ((change: RegistryChange) => void) | null = null;
 
   /** Grows with each change of the lists; the same number, the same lists. */
   get generation(): number {
@@ -45,6 +53,7 @@ export class Registry {
     this.#pending.delete(plugin.id);
     this.#failed.delete(plugin.id);
     this.#changed();
+    this.#watcher?.({ kind: "add", plugin });
   }
 
   /** Takes a plugin and its tools away; the caller unloads its component. */
@@ -54,6 +63,7 @@ export class Registry {
     this.#plugins.delete(id);
     for (const tool of plugin.tools) this.#tools.delete(tool.name);
     this.#changed();
+    this.#watcher?.({ kind: "remove", id });
     return plugin;
   }
 
@@ -81,12 +91,14 @@ export class Registry {
   begin(id: string): void {
     this.#pending.add(id);
     this.#failed.delete(id);
+    this.#watcher?.({ kind: "begin", id });
   }
 
   /** Says that it could not be; the others go on. */
   fail(id: string, error: AtollError): void {
     this.#pending.delete(id);
     this.#failed.set(id, error);
+    this.#watcher?.({ kind: "fail", id, error });
   }
 
   /** Ids of plugins that are being built or loaded, sorted. */
@@ -99,6 +111,20 @@ export class Registry {
     return [...this.#failed].map(([id, error]) => ({ id, error })).sort((a, b) =>
       order(a.id, b.id)
     );
+  }
+
+  /** All that there is, as changes of an empty registry. */
+  changes(): readonly RegistryChange[] {
+    return [
+      ...this.plugins().map((plugin) => ({ kind: "add" as const, plugin })),
+      ...this.failed().map((failed) => ({ kind: "fail" as const, ...failed })),
+      ...this.pending().map((id) => ({ kind: "begin" as const, id })),
+    ];
+  }
+
+  /** Tells one listener of each change, in order; null: none any more. */
+  watch(watcher: ((change: RegistryChange) => void) | null): void {
+    this.#watcher = watcher;
   }
 
   #refuseTaken(tool: RegisteredTool): void {

@@ -70,6 +70,24 @@ export interface NativeSandbox extends Sandbox {
   stats(): NativeStats;
   /** What the engine holds, all isolates of the process together. */
   engineStats(): Promise<EngineStats>;
+  /** What it was opened with: another isolate that opens it so has the same engine. */
+  readonly options: NativeSandboxOptions;
+  /** For {@link attach} in another isolate; null: the component is not of this engine. */
+  shareOf(component: LoadedComponent): ComponentShare | null;
+  /**
+   * A component that another isolate of this process has loaded. Its `unload` lets go of it here
+   * only; whoever loaded it unloads it.
+   */
+  attach(share: ComponentShare, listeners: ComponentListeners): LoadedComponent;
+}
+
+/** Who is told what a component's guests do in calls of this isolate. */
+export type ComponentListeners = Pick<ComponentSpec, "onLog" | "onAccess">;
+
+/** What an isolate needs to call a component that another one has loaded: plain data. */
+export interface ComponentShare {
+  readonly spec: Pick<ComponentSpec, "id" | "isolation">;
+  readonly loaded: LoadReply;
 }
 
 /** State of the engine. */
@@ -117,7 +135,7 @@ export async function openNativeSandbox(options: NativeSandboxOptions): Promise<
         workerThreads: engine.workerThreads,
         ...(engine.cacheBytes === undefined ? {} : { cacheBytes: engine.cacheBytes }),
       });
-      return new WasmtimeSandbox(client, number);
+      return new WasmtimeSandbox(client, number, options);
     } catch (error) {
       await client.close();
       throw error;
@@ -141,7 +159,11 @@ interface LoadReply {
 class WasmtimeSandbox implements NativeSandbox {
   readonly kind = "native";
 
-  constructor(private readonly client: NativeClient, private readonly engine: number) {}
+  constructor(
+    private readonly client: NativeClient,
+    private readonly engine: number,
+    readonly options: NativeSandboxOptions,
+  ) {}
 
   get mapped(): boolean {
     return this.client.mapped;
@@ -175,10 +197,20 @@ class WasmtimeSandbox implements NativeSandbox {
         this.engine,
         spec,
         reply as unknown as LoadReply,
+        true,
       );
     } catch (error) {
       throw loadError(error, spec.id);
     }
+  }
+
+  shareOf(component: LoadedComponent): ComponentShare | null {
+    return component instanceof WasmtimeComponent ? component.share : null;
+  }
+
+  attach({ spec, loaded }: ComponentShare, listeners: ComponentListeners): LoadedComponent {
+    const heard = { ...spec, ...listeners };
+    return new WasmtimeComponent(this.client, this.engine, heard, loaded, false);
   }
 
   close(): Promise<void> {
@@ -204,16 +236,30 @@ class WasmtimeComponent implements LoadedComponent {
   readonly #keys: NativeKeys | null;
   /** For calls without options of their own. */
   readonly #plain: SubmitOptions;
+  readonly share: ComponentShare;
+  /** False: another isolate has loaded it and unloads it. */
+  readonly #owned: boolean;
+  /** Calls of this isolate that did not end inline. */
+  #running = 0;
+  #whenIdle: (() => void) | null = null;
   #unloading: Promise<void> | null = null;
 
-  constructor(client: NativeClient, engine: number, spec: ComponentSpec, reply: LoadReply) {
+  constructor(
+    client: NativeClient,
+    engine: number,
+    spec: Omit<ComponentSpec, "bytes" | "limits">,
+    reply: LoadReply,
+    owned: boolean,
+  ) {
     this.#client = client;
     this.#engine = engine;
     this.#id = spec.id;
     this.#number = reply.component;
     this.#targets = reply.functions.map((f) => f.target);
     this.#httpTarget = reply.http;
-    const { isolation = CALL_ISOLATION } = spec;
+    this.#owned = owned;
+    const { id, isolation = CALL_ISOLATION } = spec;
+    this.share = { spec: { id, isolation }, loaded: reply };
     this.#keys = isolation.mode === "call" || isolation.shared
       ? null
       : new NativeKeys(client, engine, reply.component);
@@ -313,7 +359,12 @@ class WasmtimeComponent implements LoadedComponent {
 
   async #unload(): Promise<void> {
     try {
-      await this.#client.control(this.#engine, { op: "unload", component: this.#number });
+      if (this.#owned) {
+        await this.#client.control(this.#engine, { op: "unload", component: this.#number });
+      } else if (this.#running > 0) {
+        // They still have lines to write.
+        await new Promise<void>((resolve) => this.#whenIdle = resolve);
+      }
     } catch (error) {
       throw fromNative(error, this.#id);
     } finally {
@@ -335,10 +386,13 @@ class WasmtimeComponent implements LoadedComponent {
 
   async #later<T, R>(reply: Promise<T>, finish: (reply: T) => R): Promise<R> {
     let late: T;
+    this.#running++;
     try {
       late = await reply;
     } catch (error) {
       throw fromNative(error, this.#id);
+    } finally {
+      if (--this.#running === 0) this.#whenIdle?.();
     }
     return finish(late);
   }
@@ -381,7 +435,7 @@ class Submission implements SubmitOptions {
 }
 
 /** Hands each line of the guest's log to who wants its kind. */
-function listenerOf({ onLog, onAccess }: ComponentSpec): LogListener {
+function listenerOf({ onLog, onAccess }: ComponentListeners): LogListener {
   return (kind, text, lost, traceId) => {
     if (kind === "access") onAccess?.(JSON.parse(text) as AccessAccount);
     else if (kind === "stdout" || kind === "stderr") {

@@ -5,13 +5,13 @@
  * know protocols or how calls are dispatched.
  */
 import type { Config } from "../config/schema.ts";
-import { denialText } from "../core/access.ts";
 import { type AtollError, toAtollError } from "../core/errors.ts";
 import { discover, type FoundPlugin } from "../plugins/discovery.ts";
-import { type GuestListeners, loadComponent, loadPlugin, type Plugin } from "../plugins/plugin.ts";
+import { loadComponent, loadPlugin, type Plugin } from "../plugins/plugin.ts";
 import type { Registry } from "../plugins/registry.ts";
-import type { GuestLog, LoadedComponent, Sandbox } from "../sandbox/sandbox.ts";
+import type { LoadedComponent, Sandbox } from "../sandbox/sandbox.ts";
 import type { Logger } from "../telemetry/log.ts";
+import { guestListeners } from "./guest_listeners.ts";
 
 export interface FleetOptions {
   readonly config: Config;
@@ -19,6 +19,8 @@ export interface FleetOptions {
   readonly log: Logger;
   /** Says that a plugin is ready or has moved: one line for the person who started the server. */
   readonly announce: (line: string) => void;
+  /** Resolves when each worker knows what the registry says now; absent: there are no others. */
+  readonly told?: () => Promise<void>;
   /** One line while something is built; null ends it. */
   readonly show: (line: string | null) => void;
   /** Aborted when the server stops: builds end, and what fails by it is not reported. */
@@ -125,7 +127,7 @@ export class Fleet {
   }
 
   async #load(found: FoundPlugin, sandbox: Sandbox): Promise<void> {
-    const { config, registry, announce, show, stopping } = this.#options;
+    const { config, registry, announce, told, show, stopping } = this.#options;
     try {
       const plugin = await loadPlugin(found, {
         sandbox,
@@ -135,7 +137,7 @@ export class Fleet {
         onBytes: (bytes) => {
           if (this.#movable) this.#bytes.set(found.id, bytes);
         },
-        listeners: this.#listeners(),
+        listeners: guestListeners(this.#options.log),
       });
       try {
         registry.add(plugin);
@@ -143,11 +145,13 @@ export class Fleet {
         await plugin.component.unload();
         throw thrown;
       }
+      if (told !== undefined) await told();
       announce(pluginLine(plugin));
       this.#reportOversized(plugin);
     } catch (thrown) {
       const error = toAtollError(thrown);
       registry.fail(found.id, error);
+      if (told !== undefined) await told();
       if (!stopping.aborted) this.#reportFailure(found.id, error);
     }
   }
@@ -177,7 +181,12 @@ export class Fleet {
     if (bytes === undefined) return null;
     const { log, announce, stopping } = this.#options;
     try {
-      const component = await loadComponent(sandbox, plugin, bytes, this.#listeners());
+      const component = await loadComponent(
+        sandbox,
+        plugin,
+        bytes,
+        guestListeners(this.#options.log),
+      );
       let old: LoadedComponent;
       try {
         old = plugin.swap(component);
@@ -204,28 +213,6 @@ export class Fleet {
     log.warn(`plugin "${plugin.id}" is not unloaded from its old engine`, {
       error: toAtollError(thrown),
     });
-  }
-
-  /** No listener where nothing would be written: a guest's flood then costs the host nothing. */
-  #listeners(): GuestListeners {
-    const { log } = this.#options;
-    if (!log.enabled("warn")) return {};
-    return {
-      onLog: (plugin, line) => this.#guestLog(plugin, line),
-      onAccess: (plugin, account) => log.warn(denialText(plugin, account), { plugin }),
-    };
-  }
-
-  #guestLog(plugin: string, line: GuestLog): void {
-    const { log } = this.#options;
-    const fields = {
-      plugin,
-      stream: line.stream,
-      ...(line.lost > 0 ? { lost: line.lost } : {}),
-      ...(line.traceId === undefined ? {} : { traceId: line.traceId }),
-    };
-    if (line.stream === "stderr") log.warn(line.text, fields);
-    else log.info(line.text, fields);
   }
 }
 

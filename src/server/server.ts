@@ -7,21 +7,19 @@
 import process from "node:process";
 import type { Config } from "../config/schema.ts";
 import { toAtollError } from "../core/errors.ts";
-import { ATOLL_VERSION } from "../core/version.ts";
-import { Dispatcher } from "../dispatch/dispatcher.ts";
-import { createApp } from "../http/app.ts";
-import type { ServerState } from "../http/health.ts";
-import { problem, problemOf } from "../http/problem.ts";
-import { McpHttpHandler } from "../mcp/http_handler.ts";
-import { McpServer } from "../mcp/server.ts";
+import type { ServerState, WorkersHealth } from "../http/health.ts";
 import { openStdio, type StdioServing } from "../mcp/stdio.ts";
-import { Registry } from "../plugins/registry.ts";
+import type { NativeSandbox } from "../sandbox/native.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { type EngineStart, startEngine } from "./engines.ts";
 import { Fleet } from "./fleet.ts";
-import { listen, type Listener } from "./listeners/listener.ts";
+import { FLUSH_MS, Front } from "./front.ts";
+import { type Listener, refuseTaken } from "./listeners/listener.ts";
 import { ProgressLine } from "./progress_line.ts";
 import { writeStdout } from "./stdout.ts";
+import { workerCount } from "./workers/count.ts";
+import type { Workers } from "./workers/workers.ts";
 
 export interface ServerOptions {
   readonly config: Config;
@@ -40,9 +38,6 @@ export interface RunningServer {
   /** Resolves when it has stopped: after {@link stop}, or at the end of standard input. */
   readonly finished: Promise<void>;
 }
-
-/** How long the answers to calls that were cut may take on their way out. */
-const FLUSH_MS = 500;
 
 /** Plugins that load faster are ready before the first request; slower ones follow. */
 const SETTLE_MS = 1_500;
@@ -68,15 +63,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
 class Server implements RunningServer {
   readonly #options: ServerOptions;
-  readonly #registry = new Registry();
-  readonly #dispatcher = new Dispatcher();
+  readonly #front: Front;
   readonly #progress = new ProgressLine();
-  readonly #mcp: McpServer;
+  /** That many isolates are to serve, this one too. */
+  readonly #count: number;
   readonly #stopping = new AbortController();
   readonly #done = Promise.withResolvers<void>();
   #state: ServerState = "starting";
   #fleet: Fleet | null = null;
   #listener: Listener | null = null;
+  #workers: Workers | null = null;
   #stdio: StdioServing | null = null;
   #starting: Promise<void> = Promise.resolve();
   #upgrade: Promise<void> = Promise.resolve();
@@ -85,14 +81,13 @@ class Server implements RunningServer {
 
   constructor(options: ServerOptions) {
     this.#options = options;
-    const { config, log } = options;
-    this.#mcp = new McpServer({
-      registry: this.#registry,
-      dispatcher: this.#dispatcher,
-      info: { name: "atoll", title: "Atoll", version: ATOLL_VERSION },
+    const { config, log, stdio } = options;
+    this.#count = stdio ? 1 : workerCount(config);
+    this.#front = new Front({
+      config,
       log,
-      ttlMs: config.mcp.ttlMs,
-      pageSize: config.mcp.pageSize,
+      state: () => this.#state,
+      workers: () => this.#health(),
     });
   }
 
@@ -113,9 +108,10 @@ class Server implements RunningServer {
     let announce: (line: string) => void = (line) => lines.push(line);
     const fleet = new Fleet({
       config,
-      registry: this.#registry,
+      registry: this.#front.registry,
       log,
       announce: (line) => announce(line),
+      ...(this.#count === 1 ? {} : { told: async () => await this.#workers?.told() }),
       show: (line) => this.#progress.show(line),
       stopping,
     });
@@ -131,9 +127,13 @@ class Server implements RunningServer {
     );
     if (engine.upgrade === null) fleet.stay();
     const loaded = fleet.load(engine.sandbox);
-    await settled(loaded, SETTLE_MS, stopping);
+    await Promise.all([
+      settled(loaded, SETTLE_MS, stopping),
+      this.#startWorkers(engine.sandbox, engine.upgrade !== null),
+    ]);
     stopping.throwIfAborted();
     this.#state = "ready";
+    await this.#workers?.changed();
     if (this.url !== null) this.#say(`listening on ${this.url}`);
     for (const line of lines) this.#say(line);
     announce = (line) => this.#say(line);
@@ -155,13 +155,16 @@ class Server implements RunningServer {
     this.#state = "stopping";
     this.#stopping.abort();
     const deadline = performance.now() + config.http.graceMs;
-    const calls = this.#dispatcher.stop(config.http.graceMs);
+    const calls = this.#front.dispatcher.stop(config.http.graceMs);
+    // They drain at the same time; those of a start that is under way are stopped after it.
+    const workers = this.#workers?.stop(config.http.graceMs) ?? true;
     // A start that is under way ends at its next step; what it has opened is closed below.
     await this.#starting.catch(() => {});
-    const ended = await calls;
+    const ended = [await calls, await workers].every((each) => each);
     if (!ended) log.warn(`calls were still running after ${config.http.graceMs} ms and are cut`);
     const left = () => Math.max(FLUSH_MS, deadline - performance.now());
     await Promise.all([
+      this.#workers?.stop(left()),
       this.#listener?.stop(left()),
       this.#stdio && settled(this.#stdio.answered().catch(() => {}), left()),
     ]);
@@ -172,26 +175,10 @@ class Server implements RunningServer {
   }
 
   async #listen(): Promise<Listener> {
-    const { config, log } = this.#options;
-    const mcp = new McpHttpHandler({
-      server: this.#mcp,
-      bodyBytes: config.http.bodyBytes,
-      refuse: problem,
-    });
-    const app = createApp({
-      origin: { host: config.host, ...config.http },
-      registry: this.#registry,
-      dispatcher: this.#dispatcher,
-      mcp,
-      log,
-      state: () => this.#state,
-    });
-    const listener = await listen({
-      host: config.host,
-      port: config.port,
-      fetch: (request) => app.fetch(request),
-      onError: (error) => problemOf(error, log),
-    });
+    const { host: wanted, port } = this.#options.config;
+    const shared = this.#count > 1;
+    if (shared && port !== 0) await refuseTaken(wanted, port);
+    const listener = await this.#front.listen(port, shared);
     const host = listener.host.includes(":") ? `[${listener.host}]` : listener.host;
     this.url = `http://${host}:${listener.port}`;
     return listener;
@@ -207,6 +194,7 @@ class Server implements RunningServer {
       const sandbox = await engine.upgrade(this.#stopping.signal);
       if (this.#stopping.signal.aborted) return await sandbox.close();
       await this.#fleet?.moveTo(sandbox);
+      await this.#startLateWorkers(sandbox);
     } catch (thrown) {
       if (this.#stopping.signal.aborted) return;
       this.#fleet?.stay();
@@ -215,10 +203,64 @@ class Server implements RunningServer {
     }
   }
 
+  /**
+   * Starts the further workers, where there are to be any and the engine is one for several isolates.
+   * @param later Another engine is to come.
+   */
+  async #startWorkers(sandbox: Sandbox, later: boolean): Promise<void> {
+    const { config, log } = this.#options;
+    if (this.#count === 1 || this.#listener === null) return;
+    if (!isNative(sandbox)) {
+      const until = later ? " until the native one is there" : "";
+      log.warn(
+        `one worker instead of ${this.#count}: the portable engine is in one thread${until}`,
+      );
+      return;
+    }
+    const { Workers } = await import("./workers/workers.ts");
+    if (this.#stopping.signal.aborted) return;
+    this.#workers = new Workers({
+      config,
+      log,
+      registry: this.#front.registry,
+      sandbox,
+      count: this.#count,
+      port: this.#listener.port,
+      state: () => this.#state,
+    });
+    await this.#workers.start();
+  }
+
+  /** Plugins have moved to the engine; one that could not is on another, which only one can call. */
+  async #startLateWorkers(sandbox: Sandbox): Promise<void> {
+    const { log } = this.#options;
+    const stayed = this.#front.registry.plugins().find(({ component }) =>
+      component.engine !== sandbox.kind
+    );
+    if (this.#count > 1 && stayed !== undefined) {
+      log.warn(`one worker instead of ${this.#count}: plugin "${stayed.id}" is on another engine`);
+      return;
+    }
+    try {
+      await this.#startWorkers(sandbox, false);
+      await this.#workers?.told();
+    } catch (thrown) {
+      if (this.#stopping.signal.aborted) return;
+      await this.#workers?.stop(0);
+      this.#workers = null;
+      log.error(`serving with one worker: ${toAtollError(thrown).message}`);
+    }
+  }
+
+  #health(): WorkersHealth | null {
+    if (this.#count === 1) return null;
+    return this.#workers?.health() ?? { wanted: this.#count, serving: 1, restarts: 0 };
+  }
+
   #serveStdio(): void {
     const { config, log } = this.#options;
     this.#stdio = openStdio({
-      server: this.#mcp,
+      server: this.#front.mcp,
       input: process.stdin,
       write: writeStdout,
       lineBytes: config.http.bodyBytes,
@@ -233,6 +275,10 @@ class Server implements RunningServer {
     this.#progress.clear();
     process.stderr.write(`atoll: ${line}\n`);
   }
+}
+
+function isNative(sandbox: Sandbox): sandbox is NativeSandbox {
+  return sandbox.kind === "native";
 }
 
 /** Waits for a promise, but not longer than `ms`, nor beyond the signal. */

@@ -21,6 +21,8 @@ export interface Logger {
   child(fields: LogFields): Logger;
   /** Whether lines of this level are written: ask before making an expensive message. */
   enabled(level: WrittenLevel): boolean;
+  /** Writes whole lines that a logger of another isolate has made, as they are. */
+  relay(lines: string): void;
 }
 
 export type WrittenLevel = Exclude<LogLevel, "silent">;
@@ -78,6 +80,14 @@ class LineLogger implements Logger {
   }
   enabled(level: WrittenLevel): boolean {
     return RANK[level] >= this.sink.rank;
+  }
+
+  relay(lines: string): void {
+    try {
+      this.sink.write(lines);
+    } catch {
+      // As with lines of this isolate: what cannot be written must not end anything.
+    }
   }
 
   #log(level: WrittenLevel, message: string, fields: LogFields | undefined): void {
@@ -180,7 +190,8 @@ function plainError(error: Error, depth: number): Record<string, unknown> {
   return shown;
 }
 
-function terminalColours(): boolean {
+/** Whether lines on standard error are coloured unless the configuration says otherwise. */
+export function terminalColours(): boolean {
   try {
     const environment = process.env;
     // https://no-color.org: present and not empty, whatever its value.

@@ -27,7 +27,7 @@ interface BunRuntime {
     idleTimeout: number;
     maxRequestBodySize: number;
     development: false;
-    reusePort: false;
+    reusePort: boolean;
     fetch: (request: Request) => Response | Promise<Response>;
     error: (error: unknown) => Response;
   }): BunServer;
@@ -36,7 +36,7 @@ interface BunRuntime {
 
 /** @throws AtollError address_in_use, io */
 export function listen(options: ListenOptions): Promise<BoundListener> {
-  const { host, port, fetch, onError } = options;
+  const { host, port, shared = false, fetch, onError } = options;
   const { Bun } = globalThis as unknown as { Bun: BunRuntime };
   const rest = collectAtRest(Bun);
   try {
@@ -49,7 +49,7 @@ export function listen(options: ListenOptions): Promise<BoundListener> {
       development: false,
       // Outside of development Bun shares ports unless it is told not to: a second server would
       // start beside the first and take half of its connections.
-      reusePort: false,
+      reusePort: shared,
       // HTTP/1.0 may leave Host out; the URL is then a bare path, of which routes and the check of
       // names would take the first segment for the name.
       fetch: (request) => {

@@ -4,12 +4,18 @@
  * Owns: the interface, the choice of the runtime, the error for an address in use. Must not know
  * routes. The fetch handler is given to the runtime's own server, never to `node:http`.
  */
+import { createServer } from "node:net";
 import { AtollError } from "../../core/errors.ts";
 
 export interface ListenOptions {
   readonly host: string;
   /** 0: any that is free. */
   readonly port: number;
+  /**
+   * Listeners of this process in other isolates have the same port, and the kernel spreads
+   * connections over them (SO_REUSEPORT). Whether it is free is asked by {@link refuseTaken} before.
+   */
+  readonly shared?: boolean;
   readonly fetch: (request: Request) => Response | Promise<Response>;
   /** The response to something that `fetch` threw. */
   readonly onError: (error: unknown) => Response;
@@ -43,6 +49,24 @@ export async function listen(options: ListenOptions): Promise<Listener> {
 export function reachableHost(host: string): string {
   if (host === "0.0.0.0") return "127.0.0.1";
   return host === "::" || host === "[::]" ? "::1" : host;
+}
+
+/**
+ * Refuses an address that somebody listens on. A shared listener would not notice: another one of
+ * the same user that shares its port, too, would give half of its connections away. Who binds between
+ * this and the listener is not noticed either.
+ * @throws AtollError address_in_use, io
+ */
+export async function refuseTaken(host: string, port: number): Promise<void> {
+  const probe = createServer();
+  await new Promise<void>((resolve, reject) => {
+    probe.once("error", (error: NodeJS.ErrnoException) => {
+      const taken = error.code === "EADDRINUSE";
+      reject(taken ? addressInUse(host, port, error) : cannotListen(host, port, error));
+    });
+    probe.listen({ host: host.replace(/^\[(.*)\]$/, "$1"), port, exclusive: true }, resolve);
+  });
+  await new Promise<void>((resolve) => probe.close(() => resolve()));
 }
 
 /** The error for an address that another process has. */
