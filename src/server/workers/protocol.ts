@@ -31,6 +31,8 @@ export interface SentError {
   readonly code: ErrorCode;
   readonly message: string;
   readonly data: ErrorData;
+  /** Of a fault: its place is what one needs to know. */
+  readonly stack?: string;
 }
 
 export type RegistryMessage =
@@ -66,11 +68,14 @@ export type FromWorker =
 
 export function sentError(thrown: unknown): SentError {
   const { code, message, data } = toAtollError(thrown);
-  return { code, message, data };
+  const stack = code === "internal" && thrown instanceof Error ? thrown.stack : undefined;
+  return { code, message, data, ...(stack === undefined ? {} : { stack }) };
 }
 
-export function receivedError({ code, message, data }: SentError): AtollError {
-  return new AtollError(code, message, data);
+export function receivedError({ code, message, data, stack }: SentError): AtollError {
+  const error = new AtollError(code, message, data);
+  if (stack !== undefined) error.stack = stack;
+  return error;
 }
 
 /**

@@ -2,8 +2,10 @@
  * A further worker of a server: an isolate with a client of the native engine and a listener of its
  * own on the server's port. It follows the registry of the server's own thread.
  *
- * Owns: the order in which it starts and stops. What it throws ends it; `threads.ts` starts another.
+ * Owns: the order in which it starts and stops. What nobody catches ends it, and `threads.ts` starts
+ * another.
  */
+import process from "node:process";
 import { parentPort, workerData } from "node:worker_threads";
 import type { ServerState, WorkersHealth } from "../../http/health.ts";
 import { openNativeSandbox } from "../../sandbox/native.ts";
@@ -38,10 +40,18 @@ const log: Logger = createLogger({
   write: (text) => sender.write(text),
 });
 
+function fail(thrown: unknown): void {
+  say({ op: "failed", error: sentError(thrown) });
+}
+
+// The runtime would write it in its own words, between the lines of the log.
+process.on("uncaughtException", fail);
+process.on("unhandledRejection", fail);
+
 try {
   await start();
 } catch (thrown) {
-  say({ op: "failed", error: sentError(thrown) });
+  fail(thrown);
 }
 
 async function start(): Promise<void> {
@@ -62,10 +72,7 @@ async function start(): Promise<void> {
         return;
       case "serve":
         listening = front.listen(message.port, true);
-        listening.then(
-          () => say({ op: "serving" }),
-          (thrown) => say({ op: "failed", error: sentError(thrown) }),
-        );
+        listening.then(() => say({ op: "serving" }), fail);
         return;
       case "stop":
         state = "stopping";

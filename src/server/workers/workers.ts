@@ -24,6 +24,8 @@ export interface WorkersOptions {
   /** Where the server listens. */
   readonly port: number;
   readonly state: () => ServerState;
+  /** What a thread runs; absent: `worker.ts`. */
+  readonly module?: URL;
 }
 
 export class Workers {
@@ -32,10 +34,11 @@ export class Workers {
 
   constructor(options: WorkersOptions) {
     const { config, log, registry, sandbox, count } = options;
+    const { module = new URL("./worker.ts", import.meta.url) } = options;
     this.#options = options;
     const colour = config.log.format === "auto" && terminalColours();
     this.#threads = new WorkerThreads({
-      module: new URL("./worker.ts", import.meta.url),
+      module,
       count: count - 1,
       data: (): WorkerStart => ({
         config,
