@@ -13,6 +13,7 @@ import type { Config } from "../config/schema.ts";
 import { compareVersions, MINIMUM_VERSIONS, runtimeObstacle } from "../core/runtime.ts";
 import type { HostFacts, ProcessLimits } from "./host_facts.ts";
 import type { PermissionFact, PermissionUse } from "./permissions.ts";
+import { workersFinding } from "./workers_check.ts";
 
 /** `ok`; `degraded`: it works, worse; `failed`: it does not work. */
 export type Verdict = "ok" | "degraded" | "failed";
@@ -52,6 +53,7 @@ export function judge(facts: HostFacts, config: Config, native: NativeState): Fi
     nativeFinding(facts, native, config),
     ...fenceFindings(native),
     cpuFinding(facts),
+    workersFinding(facts, config),
     ...limitFindings(facts, config),
     kernelFinding(facts),
     memoryFinding(facts, config),

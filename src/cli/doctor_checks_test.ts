@@ -60,6 +60,21 @@ test("a good machine has nothing to complain about", () => {
   deepEqual(worse({}), []);
 });
 
+test("workers are held against the processors and the engine", () => {
+  const about = (http: Partial<Config["http"]>, engine: Config["engine"] = "auto", cpus = 2) => {
+    const settings = { ...config, engine, http: { ...config.http, ...http } };
+    const [found] = judge({ ...GOOD, cpus }, settings, BUILT)
+      .filter(({ check }) => check === "workers");
+    return `${found?.verdict}: ${found?.detail}. ${found?.consequence ?? ""}`;
+  };
+  match(about({}), /^ok: 1 JavaScript worker on 2 CPUs; http\.workers lets more of them answer/);
+  match(about({}, "auto", 1), /^ok: 1 JavaScript worker on 1 CPU\. $/);
+  match(about({ workers: 2 }), /^ok: 2 JavaScript workers on 2 CPUs\. $/);
+  match(about({ workers: 0 }, "auto", 8), /^ok: 8 JavaScript workers on 8 CPUs\. $/);
+  match(about({ workers: 3 }), /^degraded: 3 .* on 2 CPUs\. .*set http\.workers to 2 or fewer/);
+  match(about({ workers: 2 }, "portable"), /^degraded: .*the portable engine is in one thread/);
+});
+
 const LIMITED: [facts: Partial<HostFacts>, check: string, verdict: string, says: RegExp][] = [
   [{ runtime: { name: "deno", version: "2.8.0" } }, "runtime", "failed", /at least 2\.9\.0/],
   [{ kernel: "6.6.9" }, "kernel", "degraded", /pagemap_scan/],

@@ -5,7 +5,7 @@
  * read is null: another system, or no permission.
  */
 import { readFileSync } from "node:fs";
-import { availableParallelism, release } from "node:os";
+import { release } from "node:os";
 import process from "node:process";
 import type { Config } from "../config/schema.ts";
 import { currentRuntime, type Runtime } from "../core/runtime.ts";
@@ -48,7 +48,8 @@ export function readHost(config: Config, library: string | null): HostFacts {
     platform: process.platform,
     arch: process.arch,
     kernel: safely(release),
-    cpus: safely(availableParallelism) ?? 1,
+    // Asks for no permission under Deno, unlike node:os.
+    cpus: navigator.hardwareConcurrency,
     cpuModel: cpu.model,
     cpuFlags: cpu.flags,
     limits: parseLimits(text("/proc/self/limits")),

@@ -59,6 +59,33 @@ if (runtime === "deno") {
     }
   });
 
+  test("the README's permissions are enough for further workers, which have the same", async () => {
+    if (await nativeObstacle() !== null) return;
+    await buildNative();
+    const text = await fixture("text");
+    for (const command of documented()) {
+      const args = ["--engine", "native", "--workers", "3", "--plugins", text];
+      const child = serve(command, args);
+      const [, url = ""] = await child.said(/^atoll: listening on (\S+)$/m);
+      const response = await fetch(`${url}/health/ready`);
+      const { workers } = await response.json() as { workers: unknown };
+      deepEqual(workers, { wanted: 3, serving: 3, restarts: 0 });
+      child.signal("SIGTERM");
+      const { status, stderr } = await child.ended;
+      equal(status, 0, stderr);
+    }
+  });
+
+  test("a Deno without the leave of Atoll's deno.json to share a port is told so", async () => {
+    const args = ["run", "-A", "--no-config", "--node-modules-dir=manual", MAIN, "serve"];
+    const { status, stderr } = await new Child(
+      [process.execPath, ...args, "--port", "0", "--workers", "2"],
+      { cwd: ROOT, environment, input: "" },
+    ).ended;
+    equal(status, 1);
+    match(stderr, /Cannot share a port among workers: .*add --unstable-net/);
+  });
+
   test("a grant for the address alone: --engine native names the permission, auto goes on", async () => {
     if (await nativeObstacle() !== null) return;
     await buildNative();

@@ -16,7 +16,7 @@ import { discover } from "../../src/plugins/discovery.ts";
 import { loadComponent, Plugin, profileOf } from "../../src/plugins/plugin.ts";
 import { type NativeSandbox, openNativeSandbox } from "../../src/sandbox/native.ts";
 import { Front } from "../../src/server/front.ts";
-import { guestLogTo } from "../../src/server/guest_log.ts";
+import { guestListeners } from "../../src/server/guest_listeners.ts";
 import { Workers } from "../../src/server/workers/workers.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import { fixture, fixtureBytes, type FixtureName } from "../fixtures/build.ts";
@@ -70,10 +70,10 @@ async function served(count: number, body: (served: Served) => Promise<void>): P
     assert.ok(found);
     // Of a bare component, which has no manifest that could say how long an instance lives.
     const profile = { ...profileOf(found, config), isolation };
-    const onLog = guestLogTo(log) ?? undefined;
+    const bytes = await fixtureBytes(name);
     return new Plugin(
       profile,
-      await loadComponent(sandbox, profile, await fixtureBytes(name), onLog),
+      await loadComponent(sandbox, profile, bytes, guestListeners(log)),
     );
   };
   try {
