@@ -4,7 +4,6 @@
  *
  * `load.ts SECONDS CACHE`. Owns: what the load is made of. Must not know what counts as a leak.
  */
-import { readdirSync, readFileSync, writeSync } from "node:fs";
 import process from "node:process";
 import { buildNative, findNative } from "../../native/build/build.ts";
 import { AtollError, type ErrorCode } from "../../src/core/errors.ts";
@@ -12,11 +11,7 @@ import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
 import { openNativeSandbox } from "../../src/sandbox/native.ts";
 import type { CallOptions, LoadedComponent } from "../../src/sandbox/sandbox.ts";
 import { fixtureBytes } from "../fixtures/build.ts";
-import type { Sample } from "./trend.ts";
-
-/** What is left of the load at the end; each must be 0. */
-export type Left = Readonly<Record<string, number>>;
-export type Line = { readonly sample: Sample } | { readonly left: Left };
+import { leftIn, type Progress, sayEachSecond, sayLeft } from "./measure.ts";
 
 /** Callers of plugins that stay loaded, and those that load plugins of their own. */
 const CALLERS = 24;
@@ -37,7 +32,7 @@ const engine = { instances: 100, workerThreads: 2, cacheBytes: 64 * 1024 * 1024 
 const sandbox = await openNativeSandbox({ libraries, engine, cacheDir: process.argv[3] ?? "" });
 const bytes = { echo: await fixtureBytes("echo"), hostile: await fixtureBytes("hostile") };
 const end = performance.now() + seconds * 1000;
-const count = { calls: 0, loads: 0 };
+const count: Progress = { calls: 0, loads: 0 };
 
 const load = (name: keyof typeof bytes) =>
   sandbox.load({ id: name, bytes: bytes[name], limits: LIMITS, onLog: () => {} });
@@ -99,41 +94,13 @@ async function churner(offset: number) {
   }
 }
 
-function sample(second: number): Sample {
-  const status = readFileSync("/proc/self/status", "utf8");
-  const rssMiB = Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 102.4) / 10;
-  const descriptors = readdirSync("/proc/self/fd").length;
-  const threads = readdirSync("/proc/self/task").length;
-  const taken = { second, rssMiB, descriptors, threads, ...count };
-  count.calls = count.loads = 0;
-  return taken;
-}
-
-function say(line: Line): void {
-  writeSync(1, `${JSON.stringify(line)}\n`);
-}
-
-/** What is still held; calls that were cut off give back a moment later. */
-async function left(): Promise<Left> {
-  for (let tries = 0;; tries++) {
-    const { callsInFlight, extentsUsed, targets, plugins } = sandbox.stats();
-    const { components, instancesKept, pool } = await sandbox.engineStats();
-    const { componentInstances, coreInstances, memories, tables, stacks } = pool;
-    const held = { callsInFlight, extentsUsed, targets, plugins, components, instancesKept };
-    const all: Left = { ...held, componentInstances, coreInstances, memories, tables, stacks };
-    if (tries === 200 || Object.values(all).every((value) => value === 0)) return all;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
 const resident = { echo: await load("echo"), hostile: await load("hostile") };
-let second = 0;
-const timer = setInterval(() => say({ sample: sample(++second) }), 1000);
+const done = sayEachSecond(count);
 await Promise.all([
   ...Array.from({ length: CALLERS }, (_, index) => caller(resident, index)),
   ...Array.from({ length: CHURNERS }, (_, index) => churner(index)),
 ]);
-clearInterval(timer);
+done();
 await Promise.all([resident.echo.unload(), resident.hostile.unload()]);
-say({ left: await left() });
+sayLeft(await leftIn(sandbox));
 await sandbox.close();

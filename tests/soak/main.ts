@@ -1,4 +1,4 @@
-/** `deno task soak [SECONDS] [--runtime deno|bun] [--json]`: half an hour unless it is said. */
+/** `deno task soak [SECONDS] [--runtime deno|bun] [--workers] [--json]`: half an hour unless it is said. */
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { soak } from "./soak.ts";
@@ -11,6 +11,7 @@ const { values, positionals } = parseArgs({
   args: process.argv.slice(2),
   options: {
     runtime: { type: "string", default: "deno" },
+    workers: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
   allowPositionals: true,
@@ -18,14 +19,16 @@ const { values, positionals } = parseArgs({
 const seconds = Number(positionals[0] ?? SECONDS_DEFAULT);
 const { runtime } = values;
 if (!Number.isInteger(seconds) || seconds < 20 || (runtime !== "deno" && runtime !== "bun")) {
-  console.error("usage: deno task soak [SECONDS, 20 or more] [--runtime deno|bun] [--json]");
+  console.error(
+    "usage: deno task soak [SECONDS, 20 or more] [--runtime deno|bun] [--workers] [--json]",
+  );
   process.exit(2);
 }
 const every = Math.max(1, Math.floor(seconds / ROWS));
 const row = (cells: readonly (string | number)[]) =>
   console.log(cells.map((cell) => String(cell).padStart(11)).join(" "));
 if (!values.json) row(["second", "RSS MiB", "descriptors", "threads", "calls/s", "loads/s"]);
-const result = await soak(seconds, runtime, (sample) => {
+const result = await soak(seconds, runtime, values.workers ? "workers" : "engine", (sample) => {
   if (values.json || sample.second % every !== 0) return;
   const { second, rssMiB, descriptors, threads, calls, loads } = sample;
   row([second, rssMiB, descriptors, threads, calls, loads]);

@@ -1,7 +1,8 @@
 /**
  * Runs the engine at full load in a process of its own and says whether it stays flat.
  *
- * Owns: starting it and putting verdicts together. The load is `load.ts`, the bounds are `trend.ts`.
+ * Owns: starting it and putting verdicts together. The loads are `load.ts` and `load_workers.ts`, the
+ * bounds are `trend.ts`.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -9,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runScript, type RuntimeName } from "../runtimes.ts";
-import type { Left, Line } from "./load.ts";
+import type { Left, Line } from "./measure.ts";
 import { judge, type Sample, type Verdict } from "./trend.ts";
 
 export interface Soak {
@@ -22,14 +23,23 @@ export interface Soak {
   readonly ok: boolean;
 }
 
+/** `engine`: as the server's own thread calls it; `workers`: over HTTP, by two workers. */
+export type Load = "engine" | "workers";
+
+const SCRIPTS: Readonly<Record<Load, string>> = {
+  engine: "load.ts",
+  workers: "load_workers.ts",
+};
+
 /** Runs for so many seconds; `onSample` is told of each one. */
 export async function soak(
   seconds: number,
   runtime: RuntimeName,
+  load: Load,
   onSample: (sample: Sample) => void = () => {},
 ): Promise<Soak> {
   const cache = mkdtempSync(join(tmpdir(), "atoll-soak-"));
-  const script = fileURLToPath(new URL("load.ts", import.meta.url));
+  const script = fileURLToPath(new URL(SCRIPTS[load], import.meta.url));
   const [command = "", ...args] = runScript(runtime, script);
   const samples: Sample[] = [];
   let [left, errors, rest]: [Left | null, string, string] = [null, "", ""];

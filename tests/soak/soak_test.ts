@@ -28,7 +28,15 @@ test("growth behind the warm-up is a leak, growth within it and noise are none",
 // Where no native library can be had there is nothing of it that could leak.
 if (await nativeObstacle() === null) {
   test("the engine stays flat while plugins are loaded, called, killed and unloaded", async () => {
-    const result = await soak(SECONDS, runtime);
+    const result = await soak(SECONDS, runtime, "engine");
+    const said = JSON.stringify({ ...result, samples: result.samples.slice(-3) });
+    ok(result.ok, said);
+    ok(result.samples.reduce((sum, { calls }) => sum + calls, 0) > SECONDS, said);
+    ok(result.samples.reduce((sum, { loads }) => sum + loads, 0) > 0, said);
+  });
+
+  test("two workers stay flat while plugins come and go and workers die", async () => {
+    const result = await soak(SECONDS, runtime, "workers");
     const said = JSON.stringify({ ...result, samples: result.samples.slice(-3) });
     ok(result.ok, said);
     ok(result.samples.reduce((sum, { calls }) => sum + calls, 0) > SECONDS, said);
