@@ -3,10 +3,11 @@
  * sandbox?
  *
  * Owns: the question `http`. `GET /http/hello-http/` against `wasmtime serve` with the same
- * component, as it comes and tuned, and against the runtime's HTTP server alone.
+ * component, as it comes and tuned, and against the runtime's HTTP server alone; and what a second
+ * worker adds on two cores.
  */
 import { fileURLToPath } from "node:url";
-import { startServer } from "../tests/e2e/support.ts";
+import { type ServeOptions, startServer } from "../tests/e2e/support.ts";
 import { fixture, fixtureFolder } from "../tests/fixtures/build.ts";
 import { runScript } from "../tests/runtimes.ts";
 import type { Bench, Contender } from "./harness.ts";
@@ -18,6 +19,7 @@ import {
   startPeer,
 } from "./http_load.ts";
 import { wasmtimeProgram } from "./peers/install.ts";
+import { askScaling } from "./scaling.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const get = (path: string): LoadRequest => ({ method: "GET", path, headers: {} });
@@ -39,6 +41,12 @@ export async function run(bench: Bench): Promise<void> {
     "server's core": pinnedTo(0).join(" ") || "not pinned",
     "wasmtime serve, tuned": `-O ${TUNED}`,
   });
+  const server: ServeOptions = {
+    runtime: bench.runtime,
+    plugins: [fixtureFolder("hello-http")],
+    args: ["--engine", bench.small ? "auto" : "native", "--log-level", "warn"],
+    omit: ["RUST_BACKTRACE"],
+  };
   const servers: { url: string; stop(): Promise<unknown> }[] = [];
   const peer = async (name: string, command: readonly string[], ready?: RegExp) => {
     const server = await startPeer(command, ready);
@@ -47,12 +55,9 @@ export async function run(bench: Bench): Promise<void> {
   };
   try {
     const atoll = await startServer({
-      runtime: bench.runtime,
-      plugins: [fixtureFolder("hello-http")],
-      args: ["--engine", bench.small ? "auto" : "native", "--log-level", "warn"],
+      ...server,
       routes: ["/http/hello-http/"],
       prefix: pinnedTo(0),
-      omit: ["RUST_BACKTRACE"],
     });
     servers.push(atoll);
     const peers: Contender[] = [];
@@ -81,6 +86,12 @@ export async function run(bench: Bench): Promise<void> {
   } finally {
     for (const server of servers) await server.stop();
   }
+  await askScaling(bench, {
+    server: { ...server, routes: ["/http/hello-http/"] },
+    request: get("/http/hello-http/"),
+    shape,
+    check: (url) => checked(`${url}/http/hello-http/`),
+  });
 
   async function contender(name: string, url: string, path: string): Promise<Contender> {
     await checked(url + path);

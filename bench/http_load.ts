@@ -3,7 +3,8 @@
  * processes of the peers.
  *
  * Owns: pinning, wrk or the built-in generator, starting and stopping. Must not know the questions.
- * The server has one core, the generator another, where the machine has two.
+ * The server has one core, the generator another, where the machine has two; a server that is to have
+ * two shares them with the generator where there is no third one.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -37,15 +38,26 @@ export function pinnedTo(core: 0 | 1): readonly string[] {
   return availableParallelism() > 1 && has("taskset") ? ["taskset", "-c", String(core)] : [];
 }
 
+/** The same for a server that is to have two cores. */
+export function pinnedToTwo(): readonly string[] {
+  return availableParallelism() > 1 && has("taskset") ? ["taskset", "-c", "0,1"] : [];
+}
+
+/** What a generator is started with whose server has that many cores; `[]`: where it likes. */
+function besides(cores: 1 | 2): readonly string[] {
+  if (cores === 1) return pinnedTo(1);
+  return availableParallelism() > 2 && has("taskset") ? ["taskset", "-c", "2"] : [];
+}
+
 /** The generator's name, for the header. */
 export function generatorName(small: boolean): string {
   if (!usesWrk(small)) return "the built-in one";
-  return polling().length > 0 ? "wrk, one thread that polls" : "wrk, one thread";
+  return polling(1).length > 0 ? "wrk, one thread that polls" : "wrk, one thread";
 }
 
 /** What wrk is started with so that its thread never sleeps, where it has a core of its own. */
-function polling(): readonly string[] {
-  return pinnedTo(1).length > 0 && has("cc")
+function polling(cores: 1 | 2): readonly string[] {
+  return besides(cores).length > 0 && has("cc")
     ? ["env", `LD_PRELOAD=${sharedLibrary("polling")}`]
     : [];
 }
@@ -72,6 +84,7 @@ function has(program: string): boolean {
 
 /**
  * Requests answered a second.
+ * @param cores How many the server has.
  * Throws when an answer had another status than 200.
  */
 export async function requestsPerSecond(
@@ -79,11 +92,20 @@ export async function requestsPerSecond(
   request: LoadRequest,
   shape: LoadShape,
   small: boolean,
+  cores: 1 | 2 = 1,
 ): Promise<number> {
-  return usesWrk(small) ? await byWrk(url, request, shape) : await byOwn(url, request, shape);
+  const generate = usesWrk(small) ? byWrk : byOwn;
+  return await generate(url, request, shape, cores);
 }
 
-async function byOwn(url: string, request: LoadRequest, shape: LoadShape): Promise<number> {
+type Generate = (
+  url: string,
+  request: LoadRequest,
+  shape: LoadShape,
+  cores: 1 | 2,
+) => Promise<number>;
+
+const byOwn: Generate = async (url, request, shape, cores) => {
   const { hostname, port, host } = new URL(url);
   const order: LoadOrder = {
     host: hostname,
@@ -91,11 +113,15 @@ async function byOwn(url: string, request: LoadRequest, shape: LoadShape): Promi
     request: wireText(host, request),
     ...shape,
   };
-  const command = [...pinnedTo(1), ...runScript(currentRuntime, GENERATOR), JSON.stringify(order)];
+  const command = [
+    ...besides(cores),
+    ...runScript(currentRuntime, GENERATOR),
+    JSON.stringify(order),
+  ];
   const report = JSON.parse(await outputOf(command)) as LoadReport;
   if (report.failed > 0) throw new Error(`${report.failed} of ${report.requests} answers failed`);
   return report.requests / report.seconds;
-}
+};
 
 function wireText(host: string, request: LoadRequest): string {
   const body = request.body ?? "";
@@ -104,14 +130,14 @@ function wireText(host: string, request: LoadRequest): string {
   return [`${request.method} ${request.path} HTTP/1.1`, ...lines, "", body].join("\r\n");
 }
 
-async function byWrk(url: string, request: LoadRequest, shape: LoadShape): Promise<number> {
+const byWrk: Generate = async (url, request, shape, cores) => {
   const folder = mkdtempSync(join(tmpdir(), "atoll-wrk-"));
   try {
     const script = join(folder, "request.lua");
     writeFileSync(script, luaText(request));
     const text = await outputOf([
-      ...polling(),
-      ...pinnedTo(1),
+      ...polling(cores),
+      ...besides(cores),
       ...["wrk", "-t1", `-c${shape.connections}`, `-d${shape.seconds}s`, "-s", script],
       url + request.path,
     ]);
@@ -123,7 +149,7 @@ async function byWrk(url: string, request: LoadRequest, shape: LoadShape): Promi
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-}
+};
 
 function luaText(request: LoadRequest): string {
   const fields = Object.entries(request.headers).map(([name, value]) =>

@@ -2,11 +2,12 @@
  * How many MCP tool calls a second does one core answer, each in a fresh sandbox?
  *
  * Owns: the question `mcp`. Atoll's `text_analyse` on 64 characters in 2026-07-28, against the
- * official TypeScript SDK with an equal tool, and against the runtime's HTTP server alone.
+ * official TypeScript SDK with an equal tool, and against the runtime's HTTP server alone; and what a
+ * second worker adds on two cores.
  */
 import { fileURLToPath } from "node:url";
 import { runScript } from "../tests/runtimes.ts";
-import { startServer } from "../tests/e2e/support.ts";
+import { type ServeOptions, startServer } from "../tests/e2e/support.ts";
 import type { Bench, Contender } from "./harness.ts";
 import {
   generatorName,
@@ -16,6 +17,7 @@ import {
   startPeer,
 } from "./http_load.ts";
 import { typescriptSdkFolder } from "./peers/install.ts";
+import { askScaling } from "./scaling.ts";
 import { noteShare } from "./share.ts";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -56,15 +58,18 @@ export async function run(bench: Bench): Promise<void> {
     generator: generatorName(bench.small),
     "server's core": pinnedTo(0).join(" ") || "not pinned",
   });
+  const server: ServeOptions = {
+    runtime: bench.runtime,
+    plugins: [here("../plugins/text")],
+    args: ["--engine", bench.small ? "auto" : "native", "--log-level", "warn"],
+    omit: ["RUST_BACKTRACE"],
+  };
   const servers: { url: string; stop(): Promise<unknown> }[] = [];
   try {
     const atoll = await startServer({
-      runtime: bench.runtime,
-      plugins: [here("../plugins/text")],
-      args: ["--engine", bench.small ? "auto" : "native", "--log-level", "warn"],
+      ...server,
       tools: ["text_analyse"],
       prefix: pinnedTo(0),
-      omit: ["RUST_BACKTRACE"],
     });
     servers.push(atoll);
     const answer = await checked(atoll.url);
@@ -101,6 +106,12 @@ export async function run(bench: Bench): Promise<void> {
   } finally {
     for (const server of servers) await server.stop();
   }
+  await askScaling(bench, {
+    server: { ...server, tools: ["text_analyse"] },
+    request: REQUEST,
+    shape,
+    check: checked,
+  });
 
   function contender(name: string, url: string): Contender {
     return { name, measure: () => requestsPerSecond(url, REQUEST, shape, bench.small) };

@@ -21,6 +21,8 @@ const AIMS: Readonly<Record<string, number>> = {
   "mcp fresh bare-http": 0.25,
   "http hello wasmtime-serve": 1,
   "http hello wasmtime-serve-tuned": 1.2,
+  "http two-workers one-worker": 1.6,
+  "mcp two-workers one-worker": 1.6,
   "slab same-thread mimalloc": 1,
   "slab same-thread jemalloc": 1,
   "slab same-thread tcmalloc": 1,
