@@ -153,7 +153,7 @@ export const LINE = {
   ACCESS: 4096,
   /** How far the guest says it is, as JSON. */
   PROGRESS: 8192,
-  /** What the guest logged at that level of wasi:logging. */
+  /** What the guest logged at that level of wasi:logging: its context, a zero byte, its message. */
   TRACE: 12288,
   /** See TRACE. */
   DEBUG: 16384,

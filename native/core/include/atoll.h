@@ -165,7 +165,8 @@ enum {
     ATOLL_LINE_ACCESS = 4096,
     /* How far the guest says it is, as JSON. */
     ATOLL_LINE_PROGRESS = 8192,
-    /* What the guest logged at that level of wasi:logging. */
+    /* What the guest logged at that level of wasi:logging: its context, a zero byte, its
+     * message. */
     ATOLL_LINE_TRACE = 12288,
     /* See TRACE. */
     ATOLL_LINE_DEBUG = 16384,

@@ -130,7 +130,7 @@ pub const ATOLL_LINE_TEXT: AtollLine = 0;
 pub const ATOLL_LINE_ACCESS: AtollLine = 4096;
 /// How far the guest says it is, as JSON.
 pub const ATOLL_LINE_PROGRESS: AtollLine = 8192;
-/// What the guest logged at that level of wasi:logging.
+/// What the guest logged at that level of wasi:logging: its context, a zero byte, its message.
 pub const ATOLL_LINE_TRACE: AtollLine = 12288;
 /// See TRACE.
 pub const ATOLL_LINE_DEBUG: AtollLine = 16384;

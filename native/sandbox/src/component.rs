@@ -24,6 +24,7 @@ use crate::host;
 use crate::instance::Data;
 use crate::isolation::{Family, Isolation};
 use crate::keyed::Keyed;
+use crate::keyvalue;
 use crate::limits::Limits;
 use crate::plugin::Plugin;
 use crate::values::{Signature, TypeBudget};
@@ -165,6 +166,7 @@ pub fn load(
     if engine.is_closing() {
         return Err(Outcome::cancelled());
     }
+    let keyvalue = namespaces(engine, id, &grants)?;
     // None only of a component that imports modules, which do not link.
     let (memories, tables) = component
         .resources_required()
@@ -177,7 +179,7 @@ pub fn load(
         engine.host(),
         (group, pool_share),
         limits,
-        grants,
+        (grants, keyvalue),
         Arc::clone(engine.reserve()),
     ));
     let mut exports: Vec<(String, ExportKind)> = description
@@ -225,6 +227,24 @@ pub fn load(
         )));
     }
     Ok((number, answer))
+}
+
+/// The namespaces of a plugin. Their file is opened with the first plugin that has any: what is wrong
+/// with it is told at the load, not to guests.
+fn namespaces(
+    engine: &Engine,
+    id: &str,
+    grants: &Grants,
+) -> Result<Option<Arc<keyvalue::Granted>>, Outcome> {
+    if grants.keyvalue.is_empty() {
+        return Ok(None);
+    }
+    let storage = engine
+        .stores()
+        .storage()
+        .map_err(|failure| Outcome::message(ATOLL_IO, failure.to_string()))?;
+    let granted = keyvalue::Granted::new(id, &grants.keyvalue, storage);
+    Ok(Some(Arc::new(granted)))
 }
 
 /// Reads a component and refuses unknown imports, all of them named.

@@ -42,6 +42,8 @@ pub struct Settings {
     pub key_file: Option<PathBuf>,
     /// Most bytes of compiled components; those used least lately go.
     pub cache_bytes: u64,
+    /// Folder of what guests keep; none: they keep nothing.
+    pub storage_dir: Option<PathBuf>,
     /// Instances that can exist at once.
     pub instances: u32,
     /// Threads for calls that wait or take long; 0: by the machine.
@@ -54,6 +56,7 @@ impl Default for Settings {
             cache_dir: None,
             key_file: None,
             cache_bytes: 2 * 1024 * 1024 * 1024,
+            storage_dir: None,
             instances: 1_000,
             worker_threads: 0,
         }

@@ -207,7 +207,7 @@ fn lock(delivery: &Mutex<Delivery>) -> MutexGuard<'_, Delivery> {
 /// What is known of a component before it may have to wait for its compilation.
 enum Step {
     Loaded(Vec<u8>),
-    ToCompile(Box<Source>, Blob, String, Terms),
+    ToCompile(Box<Source>, Blob, String, Box<Terms>),
 }
 
 fn load(engine: &Arc<Engine>, call: CallRef, blob: u32, id: String, terms: Terms) -> CallFuture {
@@ -247,7 +247,7 @@ async fn loading(
                 let loaded = component::load(engine, &id, source, code, terms)?;
                 sender.send(engine, loaded).map(Step::Loaded)
             }
-            None => Ok(Step::ToCompile(Box::new(source), blob, id, terms)),
+            None => Ok(Step::ToCompile(Box::new(source), blob, id, Box::new(terms))),
         }
     };
     let (source, blob, id, terms) = match blocking(engine, first).await? {
@@ -261,7 +261,7 @@ async fn loading(
         // Whoever asked may have gone meanwhile; the thread goes on to the end.
         let _place = place;
         let code = component::compile(engine, &source, blob.as_slice())?;
-        let loaded = component::load(engine, &id, *source, code, terms)?;
+        let loaded = component::load(engine, &id, *source, code, *terms)?;
         sender.send(engine, loaded)
     })
     .await

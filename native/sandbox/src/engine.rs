@@ -23,6 +23,7 @@ use crate::host::{self, Host};
 use crate::instance::Data;
 use crate::isolation::Reserve;
 use crate::kept::{Plan, Registered};
+use crate::keyvalue::Stores;
 use crate::limits::Limits;
 use crate::plugin::Plugin;
 use crate::ticker::{Clock, Ticker};
@@ -58,6 +59,7 @@ pub struct Engine {
     ticker: Thread,
     cache: Option<Cache>,
     cache_error: Option<String>,
+    stores: Stores,
     instances: u32,
     instances_asked: u32,
     exports: Exports,
@@ -117,6 +119,7 @@ impl Owner {
             ticker: ticker_thread,
             cache,
             cache_error,
+            stores: Stores::new(settings.storage_dir.clone()),
             instances,
             instances_asked: settings.instances,
             exports: Exports::default(),
@@ -148,9 +151,10 @@ impl Owner {
         // ticker, so it goes last.
         runtime.shutdown_timeout(CLOSE_TIMEOUT);
         engine.clear();
+        let closed = engine.stores.close(CLOSE_TIMEOUT);
         drop(engine);
         drop(ticker);
-        threads.load(Ordering::SeqCst) == 0
+        closed && threads.load(Ordering::SeqCst) == 0
     }
 }
 
@@ -216,6 +220,11 @@ impl Engine {
     /// Compiled components on disk, where that works.
     pub fn cache(&self) -> Option<&Cache> {
         self.cache.as_ref()
+    }
+
+    /// What guests keep.
+    pub fn stores(&self) -> &Stores {
+        &self.stores
     }
 
     /// Places for compilations.

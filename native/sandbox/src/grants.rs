@@ -19,8 +19,26 @@ pub struct Grants {
     /// Variables that the guest sees, with their values; of the host's own it sees none.
     #[rkyv(with = AsVec)]
     pub env: BTreeMap<String, String>,
+    /// Namespaces of `wasi:keyvalue`.
+    pub keyvalue: Vec<KeyvalueGrant>,
+    /// What the plugin reads by `wasi:config`: its own configuration, which gives no power.
+    #[rkyv(with = AsVec)]
+    pub config: BTreeMap<String, String>,
     /// Accounts are given of what is allowed, too; grants nothing.
     pub observe: bool,
+}
+
+/// A namespace that a plugin may use.
+#[derive(Archive, Clone, Debug, Deserialize, PartialEq, Eq, rkyv::Deserialize, rkyv::Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyvalueGrant {
+    /// Its name.
+    pub name: String,
+    /// Most bytes of all its entries.
+    pub bytes: u64,
+    /// Whether it is the same one for all plugins that are granted it so.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 impl Grants {

@@ -83,8 +83,8 @@ async fn handle(
     request: http::Request<UnsyncBoxBody<Bytes, Infallible>>,
     sender: oneshot::Sender<Answered>,
 ) -> Result<()> {
-    let grants = job.callee.export.plugin.grants();
-    let mut store = instance::store(proxy.engine(), &job.limits, grants, job.state.call());
+    let plugin = &job.callee.export.plugin;
+    let mut store = instance::store(proxy.engine(), plugin, &job.limits, job.state.call());
     instance::expect_plain(&mut store, &job.limits);
     let scheme = match request.uri().scheme_str() {
         Some("https") => Scheme::Https,
@@ -95,7 +95,7 @@ async fn handle(
         .http()
         .new_incoming_request(scheme, request)?;
     let out = store.data_mut().http().new_response_outparam(sender)?;
-    let reserve = job.callee.export.plugin.reserve();
+    let reserve = plugin.reserve();
     let proxy = loop {
         match proxy.instantiate_async(&mut store).await {
             // What rests gives way. The pool refuses before it has made anything.

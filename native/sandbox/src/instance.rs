@@ -3,6 +3,7 @@
 //! Owns: the data of a store and how a store is set up so that everything its guest holds counts
 //! against one budget. It must not know what is called, nor how long the instance lives.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -19,8 +20,10 @@ use crate::crossing::{Crossing, Fuel};
 use crate::grants::Grants;
 use crate::host::CallRef;
 use crate::http_budget::HttpBudget;
+use crate::keyvalue;
 use crate::limits::{Budget, Limits};
 use crate::meter::{self, Verdict};
+use crate::plugin::Plugin;
 use crate::ticker;
 use crate::wasi;
 
@@ -47,6 +50,7 @@ pub struct Data {
     /// What the messages that the guest makes come to.
     pub http_budget: HttpBudget,
     egress: NoEgress,
+    keyvalue: keyvalue::Session,
 }
 
 impl Data {
@@ -61,11 +65,37 @@ impl Data {
     }
 
     fn wasi_and_table(&mut self) -> (&mut WasiCtx, &mut ResourceTable) {
-        let (call, budget, grants) = (self.call, &self.budget, self.grants.as_deref());
-        let context = self
-            .wasi
-            .get_or_insert_with(|| Box::new(wasi::context(call, budget.limits(), grants)));
+        let context = context(
+            &mut self.wasi,
+            self.call,
+            &self.budget,
+            self.grants.as_deref(),
+        );
         (&mut context.ctx, &mut self.table)
+    }
+
+    /// Where the guest's words go.
+    pub fn output(&mut self) -> &wasi::Context {
+        context(
+            &mut self.wasi,
+            self.call,
+            &self.budget,
+            self.grants.as_deref(),
+        )
+    }
+
+    /// What the plugin's own configuration says; none: it says nothing.
+    pub fn config(&self) -> Option<&BTreeMap<String, String>> {
+        self.grants.as_ref().map(|grants| &grants.config)
+    }
+
+    /// What the interfaces of namespaces need.
+    pub fn keyvalue(&mut self) -> keyvalue::View<'_> {
+        keyvalue::View {
+            session: &mut self.keyvalue,
+            table: &mut self.table,
+            accounts: self.egress.accounts.as_mut(),
+        }
     }
 
     /// What it takes to count the messages.
@@ -167,13 +197,24 @@ fn accounts(call: CallRef, grants: Option<&Grants>) -> Accounts {
     Accounts::new(call, grants.is_some_and(|grants| grants.observe))
 }
 
-/// A store for a fresh instance and its first call.
+/// Built on first use.
+fn context<'a>(
+    wasi: &'a mut Option<Box<wasi::Context>>,
+    call: Option<CallRef>,
+    budget: &Budget,
+    grants: Option<&Grants>,
+) -> &'a mut wasi::Context {
+    wasi.get_or_insert_with(|| Box::new(wasi::context(call, budget.limits(), grants)))
+}
+
+/// A store for a fresh instance of a plugin and its first call.
 pub fn store(
     engine: &wasmtime::Engine,
+    plugin: &Plugin,
     limits: &Limits,
-    grants: Option<&Arc<Grants>>,
     call: CallRef,
 ) -> Store<Data> {
+    let grants = plugin.grants();
     let mut table = ResourceTable::new();
     table.set_max_capacity(size(limits.resources));
     let mut http = WasiHttpCtx::new();
@@ -192,6 +233,7 @@ pub fn store(
             bodies: 0,
             accounts: Some(accounts(call, grants.map(Arc::as_ref))),
         },
+        keyvalue: keyvalue::Session::new(plugin.keyvalue().cloned()),
     };
     let mut store = Store::new(engine, data);
     store.limiter(|data| &mut data.budget);
@@ -221,6 +263,7 @@ fn begin(store: &mut Store<Data>, limits: &Limits) {
     let data = store.data_mut();
     data.ticks_seen = ticker::ticks();
     data.fuel = fuel(limits);
+    data.keyvalue.renew();
 }
 
 /// Says that the next call's results are lifted as bytes, not as dynamic values that are many times

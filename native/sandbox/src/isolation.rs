@@ -270,7 +270,7 @@ pub async fn instantiate(
     call: CallRef,
 ) -> Result<Alive, Error> {
     loop {
-        let mut store = instance::store(pre.engine(), limits, plugin.grants(), call);
+        let mut store = instance::store(pre.engine(), plugin, limits, call);
         match pre.instantiate_async(&mut store).await {
             Ok(instance) => return Ok(Alive { store, instance }),
             Err(error) if !is_full(&error) || !plugin.reserve().make_room() => return Err(error),

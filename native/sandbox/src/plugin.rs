@@ -11,6 +11,7 @@ use crate::abi::AtollStatus;
 use crate::grants::Grants;
 use crate::host::{self, Host};
 use crate::isolation::Reserve;
+use crate::keyvalue::Granted;
 use crate::limits::Limits;
 use crate::meter::Held;
 
@@ -30,6 +31,7 @@ pub struct Plugin {
     pool_share: u32,
     limits: RwLock<Limits>,
     grants: Option<Arc<Grants>>,
+    keyvalue: Option<Arc<Granted>>,
     reserve: Arc<Reserve>,
     overran_until_ms: AtomicU64,
     suspected_until_ms: AtomicU64,
@@ -43,7 +45,7 @@ impl Plugin {
         host: Host,
         (group, pool_share): (u32, u32),
         limits: Limits,
-        grants: Grants,
+        (grants, keyvalue): (Grants, Option<Arc<Granted>>),
         reserve: Arc<Reserve>,
     ) -> Plugin {
         Plugin {
@@ -53,6 +55,7 @@ impl Plugin {
             pool_share,
             limits: RwLock::new(limits),
             grants: grants.shared(),
+            keyvalue,
             reserve,
             overran_until_ms: AtomicU64::new(0),
             suspected_until_ms: AtomicU64::new(0),
@@ -83,6 +86,11 @@ impl Plugin {
     /// What it is granted; none: nothing.
     pub fn grants(&self) -> Option<&Arc<Grants>> {
         self.grants.as_ref()
+    }
+
+    /// Its namespaces; none: it has none.
+    pub fn keyvalue(&self) -> Option<&Arc<Granted>> {
+        self.keyvalue.as_ref()
     }
 
     /// Instances that may exist at once under limits: as many as calls may run.

@@ -134,6 +134,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
+    use crate::grants::KeyvalueGrant;
 
     fn written(request: &Request) -> AlignedVec {
         archive(request).expect("an archive")
@@ -146,6 +147,12 @@ mod tests {
         ];
         Grants {
             env: env.map(|(name, value)| (name.into(), value.into())).into(),
+            keyvalue: vec![KeyvalueGrant {
+                name: "notes".into(),
+                bytes: 0x0102_0304_0506,
+                shared: true,
+            }],
+            config: [("greeting".into(), "hello".into())].into(),
             observe: true,
         }
     }

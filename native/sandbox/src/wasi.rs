@@ -1,8 +1,8 @@
 //! WASI 0.2 with what is granted and no more.
 //!
 //! Owns: which imports exist, what they do (no arguments, the granted environment, no files, no
-//! network, clocks of a millisecond, randomness of its own for each call) and where standard output
-//! and error go. It must not know how calls are run.
+//! network, clocks of a millisecond, randomness of its own for each call). It must not know how calls
+//! are run, nor what becomes of what the guest writes (`output`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -22,12 +22,15 @@ use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView};
 use wasmtime_wasi::{WasiCtx, async_trait};
 use wasmtime_wasi_io::bindings::wasi::io;
 
-use crate::abi::{ATOLL_FLAG_STDERR, ATOLL_KIND_LOG};
 use crate::grants::Grants;
 use crate::host::CallRef;
 use crate::http_budget;
 use crate::instance::Data;
-use crate::limits::{LimitExceeded, LimitKind, Limits, RANDOM_BYTES};
+use crate::keyvalue;
+use crate::limits::{Limits, RANDOM_BYTES};
+use crate::logging::{self, Level};
+use crate::output::Log;
+use crate::wasi_config;
 
 /// Interfaces that link, at any 0.2 version.
 const KNOWN: &[&str] = &[
@@ -62,14 +65,25 @@ const KNOWN: &[&str] = &[
     "wasi:sockets/udp-create-socket",
 ];
 
-/// Most bytes of a line in one LOG event; a longer line becomes several.
-const LINE_BYTES_MAX: usize = 8 * 1024;
-
-/// What a line counts for at least, in bytes: each one is an event of its own.
-const LINE_COST_MIN: u64 = 16;
+/// Interfaces that link at the versions that guests are built for, none of which is final.
+const DRAFTS: &[&str] = &[
+    "wasi:config/store@0.2.0-draft",
+    "wasi:config/store@0.2.0-rc.1",
+    "wasi:keyvalue/atomics@0.2.0-draft",
+    "wasi:keyvalue/atomics@0.2.0-draft2",
+    "wasi:keyvalue/batch@0.2.0-draft",
+    "wasi:keyvalue/batch@0.2.0-draft2",
+    "wasi:keyvalue/store@0.2.0-draft",
+    "wasi:keyvalue/store@0.2.0-draft2",
+    "wasi:logging/logging",
+    "wasi:logging/logging@0.1.0-draft",
+];
 
 /// Whether an import, as in `wasi:io/streams@0.2.6`, is one that links.
 pub fn is_known(import: &str) -> bool {
+    if DRAFTS.contains(&import) {
+        return true;
+    }
     match import.split_once('@') {
         Some((name, version)) => {
             (version == "0.2" || version.starts_with("0.2.")) && KNOWN.contains(&name)
@@ -109,6 +123,9 @@ pub fn link(linker: &mut Linker<Data>) -> Result<()> {
     sockets::tcp_create_socket::add_to_linker::<Data, WasiSockets>(l, Data::sockets)?;
     sockets::udp::add_to_linker::<Data, WasiSockets>(l, Data::sockets)?;
     sockets::udp_create_socket::add_to_linker::<Data, WasiSockets>(l, Data::sockets)?;
+    keyvalue::link(l)?;
+    logging::link(l)?;
+    wasi_config::link(l)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
     http_budget::link(l)
 }
@@ -140,6 +157,12 @@ impl Context {
     /// The call has ended: sends what it began to write, and lets go of the call.
     pub fn rest(&self) {
         self.replace(Log::new(None, 0));
+    }
+
+    /// Sends a message of `wasi:logging`.
+    pub fn log(&self, level: Level, context: &str, message: &str) -> Result<()> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(log.message(level, context, message)?)
     }
 
     fn replace(&self, log: Log) {
@@ -280,112 +303,6 @@ impl OutputStream for Output {
     }
 }
 
-/// Both outputs of a call: counted together, sent line by line.
-struct Log {
-    call: Option<CallRef>,
-    left: u64,
-    limit: u64,
-    out: Vec<u8>,
-    err: Vec<u8>,
-}
-
-impl Log {
-    fn new(call: Option<CallRef>, limit: u64) -> Log {
-        Log {
-            call,
-            left: limit,
-            limit,
-            out: Vec::new(),
-            err: Vec::new(),
-        }
-    }
-
-    fn write(&mut self, stderr: bool, bytes: &[u8]) -> std::result::Result<(), LimitExceeded> {
-        let partial = if stderr { &self.err } else { &self.out };
-        let (fits, cost) = affordable(partial.len(), bytes, self.left);
-        self.left -= cost;
-        // The beginning that still fits tells what the guest was about to say.
-        self.lines(stderr, &bytes[..fits]);
-        if fits < bytes.len() {
-            self.left = 0;
-            return Err(LimitExceeded {
-                kind: LimitKind::Log,
-                value: self.limit,
-            });
-        }
-        Ok(())
-    }
-
-    fn lines(&mut self, stderr: bool, bytes: &[u8]) {
-        let call = self.call;
-        let partial = if stderr { &mut self.err } else { &mut self.out };
-        for piece in bytes.split_inclusive(|&b| b == b'\n') {
-            match piece.strip_suffix(b"\n") {
-                Some(line) if partial.is_empty() => send(call, stderr, line),
-                Some(line) => {
-                    partial.extend_from_slice(line);
-                    send(call, stderr, partial);
-                    partial.clear();
-                }
-                None => {
-                    partial.extend_from_slice(piece);
-                    if partial.len() >= LINE_BYTES_MAX {
-                        send(call, stderr, partial);
-                        partial.clear();
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// How many of the bytes, written behind `partial` bytes of a line, may be sent for `left` bytes of
-/// the limit, and what that costs: a line is an event, however short it is.
-fn affordable(partial: usize, bytes: &[u8], left: u64) -> (usize, u64) {
-    let (mut fits, mut cost, mut line) = (0, 0, partial as u64);
-    for piece in bytes.split_inclusive(|&b| b == b'\n') {
-        let length = piece.len() as u64;
-        line += length;
-        let more = match piece.last() {
-            Some(b'\n') => {
-                let short = LINE_COST_MIN.saturating_sub(std::mem::take(&mut line));
-                length + short
-            }
-            _ => length,
-        };
-        if more > left - cost {
-            let rest = (left - cost).min(length - 1);
-            return (fits + rest as usize, cost + rest);
-        }
-        fits += piece.len();
-        cost += more;
-    }
-    (fits, cost)
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        for (stderr, partial) in [(false, &self.out), (true, &self.err)] {
-            if !partial.is_empty() {
-                send(self.call, stderr, partial);
-            }
-        }
-    }
-}
-
-fn send(call: Option<CallRef>, stderr: bool, line: &[u8]) {
-    let Some(call) = call else { return };
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let flags = if stderr { ATOLL_FLAG_STDERR } else { 0 };
-    if line.is_empty() {
-        call.event(ATOLL_KIND_LOG, flags, line);
-    }
-    for piece in line.chunks(LINE_BYTES_MAX) {
-        // Under load the core drops and counts it; the next line's event says how many.
-        call.event(ATOLL_KIND_LOG, flags, piece);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -397,27 +314,11 @@ mod tests {
         assert!(!is_known("wasi:io/streams@0.3.0"));
         assert!(!is_known("wasi:io/streams"));
         assert!(!is_known("wasi:nn/tensor@0.2.0"));
+        assert!(is_known("wasi:keyvalue/store@0.2.0-draft2"));
+        assert!(!is_known("wasi:keyvalue/store@0.2.0"));
+        assert!(!is_known("wasi:keyvalue/store@0.2.0-draft3"));
+        assert!(is_known("wasi:logging/logging"));
         assert!(!is_known("acme:thing/api@0.2.0"));
-    }
-
-    #[test]
-    fn a_short_line_costs_as_much_as_an_event() {
-        assert_eq!(affordable(0, b"", 10), (0, 0));
-        assert_eq!(affordable(0, b"no line", 10), (7, 7));
-        assert_eq!(affordable(0, b"no line", 3), (3, 3));
-        assert_eq!(affordable(0, b"a line of twenty...\n", 20), (20, 20));
-        assert_eq!(affordable(0, b"\n\n\n", 100), (3, 48));
-        assert_eq!(affordable(0, b"\n\n\n", 40), (2, 32));
-        assert_eq!(affordable(12, b"end\n\n", 100), (5, 20));
-        assert_eq!(affordable(0, &[b'\n'; 65_536], 65_536), (4_096, 65_536));
-    }
-
-    #[test]
-    fn many_short_lines_go_over_the_limit() {
-        let mut log = Log::new(None, 65_536);
-        assert!(log.write(false, &[b'\n'; 4_096]).is_ok());
-        let error = log.write(true, b"\n").expect_err("nothing is left");
-        assert_eq!((error.kind, error.value), (LimitKind::Log, 65_536));
     }
 
     #[test]

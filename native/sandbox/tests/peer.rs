@@ -90,7 +90,7 @@ fn an_archive_carries_grants() {
         env: pairs
             .map(|(name, value)| (name.into(), value.into()))
             .into(),
-        observe: false,
+        ..Grants::default()
     };
     let request = Request::Load {
         id: "granted".to_owned(),

@@ -5,7 +5,7 @@
 //! used. Anything wrong means: compile again. It must not know what a component does, whose files
 //! are taken (`private`) or which files have to go (`room`).
 
-mod private;
+pub mod private;
 mod room;
 
 use std::fs;

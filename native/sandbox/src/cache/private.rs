@@ -98,28 +98,48 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// A whole file of at most so many bytes, refused unless it is a plain file of this user that others
-/// cannot touch.
-pub fn read(path: &Path, bytes_max: u64) -> io::Result<(File, Vec<u8>)> {
-    let mut file = OpenOptions::new()
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
         .read(true)
         // A pipe of that name would have its opener wait.
         .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
-        .open(path)?;
-    let meta = file.metadata()?;
-    check_owner(&meta)?;
+        .open(path)
+}
+
+fn check(meta: &fs::Metadata) -> io::Result<()> {
+    check_owner(meta)?;
     if !meta.is_file() || meta.mode() & 0o077 != 0 {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "must be a plain file of mode 0600",
         ));
     }
+    Ok(())
+}
+
+/// A whole file of at most so many bytes, refused unless it is a plain file of this user that others
+/// cannot touch.
+pub fn read(path: &Path, bytes_max: u64) -> io::Result<(File, Vec<u8>)> {
+    let mut file = open(path)?;
+    let meta = file.metadata()?;
+    check(&meta)?;
     if meta.len() > bytes_max {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
     (&mut file).take(bytes_max).read_to_end(&mut bytes)?;
     Ok((file, bytes))
+}
+
+/// A file that is there: a new one, or a plain one of this user that others cannot touch.
+pub fn ensure(path: &Path) -> io::Result<()> {
+    match create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            let file = open(path)?;
+            check(&file.metadata()?)
+        }
+        created => created.map(drop),
+    }
 }
 
 /// A new file.
