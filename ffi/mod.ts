@@ -52,6 +52,8 @@ export interface EngineOptions {
   readonly cacheDir?: string;
   /** Most bytes of compiled components there; those used least lately go. Absent: 2 GiB. */
   readonly cacheBytes?: number;
+  /** Folder of the values that guests keep; absent: they keep none. */
+  readonly storageDir?: string;
 }
 
 export interface LoadOptions {
@@ -81,6 +83,14 @@ export type ComponentIsolation =
 export interface ComponentGrants {
   /** Environment variables that they see, with their values; of this process's they see none. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Namespaces of `wasi:keyvalue`, each of so many bytes, the component's own unless shared. */
+  readonly keyvalue?: readonly {
+    readonly name: string;
+    readonly bytes: number;
+    readonly shared?: boolean;
+  }[];
+  /** What they read by `wasi:config`. */
+  readonly config?: Readonly<Record<string, string>>;
 }
 
 /** For making an instance: its guest's start functions run as a call does. */
@@ -111,6 +121,7 @@ export class Engine {
         instances: options.instances ?? DEFAULT_INSTANCES,
         workerThreads: options.workerThreads ?? 0,
         ...(options.cacheBytes === undefined ? {} : { cacheBytes: options.cacheBytes }),
+        ...(options.storageDir === undefined ? {} : { storageDir: options.storageDir }),
       });
       return new Engine(client, number);
     } catch (error) {

@@ -13,6 +13,7 @@ import { discover, type FoundPlugin } from "../plugins/discovery.ts";
 import { loadPlugin, profileOf, type RegisteredTool } from "../plugins/plugin.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { openEngine } from "../server/engines.ts";
+import { writeGuestLine } from "../server/guest_listeners.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { UsageError } from "./args.ts";
 import { EXIT } from "./output.ts";
@@ -111,7 +112,7 @@ async function findTool(
         config: by.config,
         onProgress: (line) => by.log.info(line),
         listeners: {
-          onLog: (id, line) => by.log.info(line.text, { plugin: id, stream: line.stream }),
+          onLog: (id, line) => writeGuestLine(by.log, id, line),
           onAccess: (id, account) => by.log.warn(denialText(id, account)),
         },
       });

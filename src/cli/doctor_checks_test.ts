@@ -256,12 +256,16 @@ test("imports are read as the grants they ask for", () => {
     "wasi:http/outgoing-handler@0.2.6",
     "wasi:clocks/monotonic-clock@0.2.6",
     "wasi:clocks/wall-clock@0.2.6",
+    "wasi:keyvalue/store@0.2.0-draft2",
+    "wasi:config/store@0.2.0-rc.1",
+    "wasi:logging/logging@0.1.0-draft",
     "acme:db/store@1.0.0",
   ]);
-  deepEqual(grants.map(({ name, imports }) => [name, imports.length]), [["network", 1], [
-    "clocks",
-    2,
-  ]]);
+  deepEqual(grants.map(({ name, imports }) => [name, imports.length]), [
+    ["network", 1],
+    ["clocks", 2],
+    ["key-value", 1],
+  ]);
   deepEqual(unknown, ["acme:db/store@1.0.0"]);
 });
 

@@ -22,13 +22,12 @@ const CAPABILITIES: readonly [prefix: string, name: string, meaning: string][] =
   ["wasi:clocks/", "clocks", "read the time precisely, wait"],
   ["wasi:random/", "randomness", "random numbers that differ from call to call"],
   ["wasi:keyvalue/", "key-value", "keep values between calls"],
-  ["wasi:config/", "configuration", "read its configuration"],
   ["atoll:plugin/", "host", "functions that Atoll offers to plugins"],
 ];
 
 /**
- * Interfaces that give no power: types, and the standard streams, which end in Atoll's log or are
- * empty.
+ * Interfaces that give no power: types, the standard streams, which end in Atoll's log or are empty,
+ * and the plugin's own configuration.
  */
 const HARMLESS = [
   "wasi:io/",
@@ -38,6 +37,7 @@ const HARMLESS = [
   "wasi:cli/std",
   "wasi:cli/terminal",
   "wasi:logging/",
+  "wasi:config/",
 ];
 
 /** The grants that these imports ask for, and the imports that nobody knows. */

@@ -77,7 +77,7 @@ function readEnvironmentVariables(): Record<string, string | undefined> {
     return { ...process.env };
   } catch {
     const found: Record<string, string | undefined> = {};
-    for (const name of ["HOME", "XDG_CACHE_HOME", ...knownNames(configSchema)]) {
+    for (const name of ["HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", ...knownNames(configSchema)]) {
       try {
         found[name] = process.env[name];
       } catch {

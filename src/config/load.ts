@@ -14,6 +14,7 @@ import { readEnvironment } from "./environment.ts";
 import { type Finding, findingOf, pathText } from "./issues.ts";
 import { defaultBodyBytes, tooLongForMessages } from "./messages.ts";
 import { type Config, configSchema } from "./schema.ts";
+import { stateFolder } from "./state_folder.ts";
 
 /** Values from the command line; absent ones change nothing. */
 export interface ConfigFlags {
@@ -74,11 +75,12 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
 
   const result = v.safeParse(configSchema, tree);
   if (!result.success) throw refusal(findingOf(configSchema, result.issues[0]), origins);
-  const { $schema: _schema, cacheDir, ...rest } = result.output;
+  const { $schema: _schema, cacheDir, storage, ...rest } = result.output;
   const loaded: Config = {
     ...rest,
     plugins: rest.plugins.map((path) => resolve(source.cwd, path)),
     cacheDir: resolve(source.cwd, cacheDir ?? cacheFolder(environment)),
+    storage: { dir: resolve(source.cwd, storage.dir ?? stateFolder(environment)) },
   };
   const isSet = (path: readonly string[]) => get(tree, path) !== undefined;
   const tooLong = tooLongForMessages(loaded, isSet);
@@ -192,11 +194,15 @@ function resolveIn(tree: Tree, folder: string): void {
   for (const key of ["plugins", "cacheDir"]) {
     if (Object.hasOwn(tree, key)) tree[key] = resolvedAgainst(folder, [key], tree[key]);
   }
+  const { storage } = tree;
+  if (typeof storage !== "object" || storage === null || !("dir" in storage)) return;
+  storage.dir = resolvedAgainst(folder, ["storage", "dir"], storage.dir);
 }
 
 function resolvedAgainst(folder: string, path: readonly string[], value: unknown): unknown {
   const one = (text: unknown) =>
     typeof text === "string" && text !== "" ? resolve(folder, text) : text;
+  if (path.join(".") === "storage.dir") return one(value);
   if (path.length !== 1) return value;
   if (path[0] === "cacheDir") return one(value);
   if (path[0] === "plugins" && Array.isArray(value)) return value.map(one);

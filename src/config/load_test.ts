@@ -64,6 +64,7 @@ test("without a file everything has its default", () => {
     arena,
   });
   equal(config.cacheDir, "/home/ann/.cache/atoll");
+  equal(config.storage.dir, "/home/ann/.local/state/atoll");
   deepEqual([file, warnings], [null, []]);
 });
 
@@ -140,6 +141,7 @@ test("each kind of variable is read as its key's type", () => {
     ATOLL_HTTP__BODY_BYTES: "1000",
     ATOLL_PLUGIN_SETTINGS: '{"text": {"prefix": null, "enabled": false}}',
     ATOLL_CACHE_DIR: "/c",
+    ATOLL_STORAGE__DIR: "/s",
     ATOLL_MCP__TTL_MS: "",
   });
   deepEqual(config.plugins, ["/a", "/b/c.wasm"]);
@@ -147,7 +149,7 @@ test("each kind of variable is read as its key's type", () => {
   deepEqual(config.http.allowedHosts, ["a.example", "b.example:8080"]);
   equal(config.http.bodyBytes, 1000);
   deepEqual(config.pluginSettings, { text: { prefix: null, enabled: false } });
-  deepEqual([config.cacheDir, config.mcp.ttlMs], ["/c", 60_000]);
+  deepEqual([config.cacheDir, config.storage.dir, config.mcp.ttlMs], ["/c", "/s", 60_000]);
 });
 
 test("an unknown variable is a warning with the nearest name", () => {
@@ -168,11 +170,13 @@ test("variables that Kubernetes makes for a service named atoll are passed over"
 });
 
 test("paths are relative to the file that has them, else to the current folder", () => {
-  inFolder('{"plugins": ["x", "/abs"], "cacheDir": "c"}', (folder) => {
+  const text = '{"plugins": ["x", "/abs"], "cacheDir": "c", "storage": {"dir": "s"}}';
+  inFolder(text, (folder) => {
     const file = join(folder, "atoll.json");
     const fromFile = loadConfig({ cwd: "/elsewhere", flags: { config: file } });
     deepEqual(fromFile.config.plugins, [join(folder, "x"), "/abs"]);
     deepEqual([fromFile.config.cacheDir, fromFile.file], [join(folder, "c"), file]);
+    equal(fromFile.config.storage.dir, join(folder, "s"));
     const fromFlags = loadConfig({ cwd: "/elsewhere", flags: { config: file, plugins: ["y"] } });
     deepEqual(fromFlags.config.plugins, ["/elsewhere/y"]);
     const named = loadConfig({ cwd: "/elsewhere", environment: { ATOLL_CONFIG: file } });
@@ -222,7 +226,37 @@ const WRONG_VALUES: [text: string, reason: string][] = [
     `{"pluginSettings": {"a": {"grants": {"env": {"A": "${"x".repeat(33_000)}"}}}}}`,
     "grants.env: expected variables of 32768 bytes together, as JSON, got an object",
   ],
+  [
+    '{"pluginSettings": {"a": {"grants": {"keyvalue": ["a b"]}}}}',
+    "grants.keyvalue[0]: expected 1 to 64 letters, digits, dots, hyphens and underscores, or an",
+  ],
+  [
+    '{"pluginSettings": {"a": {"grants": {"keyvalue": ["a", {"name": "a"}]}}}}',
+    "grants.keyvalue: expected at most 32 namespaces, each once",
+  ],
+  [
+    '{"pluginSettings": {"a": {"grants": {"keyvalue": [{"name": "a", "bites": 1}]}}}}',
+    'grants.keyvalue[0].bites: unknown key; did you mean "bytes"?',
+  ],
+  [
+    `{"pluginSettings": {"a": {"config": {"k": "${"x".repeat(9_000)}"}}}}`,
+    "a.config: expected values of 8192 bytes together, as JSON",
+  ],
+  ['{"storage": {"dir": ""}}', "storage.dir: expected text that is not empty"],
 ];
+
+test("a namespace is its name, or says more", () => {
+  const keyvalue = '["notes", {"name": "wide", "bytes": 5}, {"name": "all", "shared": true}]';
+  const { config } = load(
+    `{"pluginSettings": {"a": {"grants": {"keyvalue": ${keyvalue}}}}}`,
+  );
+  const bytes = 64 * 1024 * 1024;
+  deepEqual(config.pluginSettings["a"]?.grants?.keyvalue, [
+    { name: "notes", bytes, shared: false },
+    { name: "wide", bytes: 5, shared: false },
+    { name: "all", bytes, shared: true },
+  ]);
+});
 
 test("a wrong value is named with what was expected and what was given", () => {
   for (const [text, reason] of WRONG_VALUES) {

@@ -33,10 +33,32 @@ export const prefixSchema = v.pipe(
   v.description("What tool names begin with, before an underscore; null for nothing."),
 );
 
-/** Configuration that is the plugin's own: Atoll only keeps it. */
+/** A request to the native engine has 64 KiB; the plugin's manifest and settings have this each. */
+const PLUGIN_CONFIG_BYTES_MAX = 8 * 1024;
+
+/** Configuration that is the plugin's own: Atoll hands it on. */
 export const pluginConfigSchema = v.pipe(
-  v.record(v.string(), v.union([v.string(), v.number(), v.boolean()])),
-  v.description("Values for the plugin itself."),
+  v.record(
+    v.string(),
+    v.union(
+      [
+        v.string(),
+        v.number(),
+        v.boolean(),
+        v.null(),
+        v.array(v.unknown()),
+        v.record(v.string(), v.unknown()),
+      ],
+      "a value of JSON",
+    ),
+  ),
+  v.check(
+    (config) => new TextEncoder().encode(JSON.stringify(config)).length <= PLUGIN_CONFIG_BYTES_MAX,
+    `values of ${PLUGIN_CONFIG_BYTES_MAX} bytes together, as JSON`,
+  ),
+  v.description(
+    "The plugin's own configuration, which it reads by wasi:config as texts; other values come as JSON.",
+  ),
 );
 
 const pluginSettingsSchema = v.strictObject({
@@ -183,6 +205,12 @@ const nativeSchema = v.strictObject({
   ),
 });
 
+const storageSchema = v.strictObject({
+  dir: v.exactOptional(
+    text("Where plugins' values are kept; else the user's state directory. Not on a network."),
+  ),
+});
+
 /** The whole file. Each absent section is filled with its defaults. */
 export const configSchema = v.strictObject({
   $schema: v.exactOptional(
@@ -221,6 +249,7 @@ export const configSchema = v.strictObject({
     {},
   ),
   native: v.optional(v.pipe(nativeSchema, v.description("The native engine.")), {}),
+  storage: v.optional(v.pipe(storageSchema, v.description("What plugins keep.")), {}),
   cacheDir: v.exactOptional(
     text("Where built and compiled things are kept; else the user's cache directory."),
   ),
@@ -229,7 +258,10 @@ export const configSchema = v.strictObject({
 type Loaded = v.InferOutput<typeof configSchema>;
 
 /** The configuration as the rest of Atoll reads it: complete, paths absolute. */
-export type Config = Readonly<Omit<Loaded, "$schema" | "cacheDir">> & { readonly cacheDir: string };
+export type Config = Readonly<Omit<Loaded, "$schema" | "cacheDir" | "storage">> & {
+  readonly cacheDir: string;
+  readonly storage: { readonly dir: string };
+};
 /** Settings of one plugin. */
 export type PluginSettings = v.InferOutput<typeof pluginSettingsSchema>;
 export type LogLevel = Config["log"]["level"];

@@ -43,8 +43,8 @@ export interface PluginProfile {
   readonly http: boolean;
   /** What an MCP client must be able to do, by function name in WIT. */
   readonly clientCapabilities: Readonly<Record<string, readonly string[]>>;
-  /** The plugin's own configuration. */
-  readonly config: Readonly<Record<string, string | number | boolean>>;
+  /** The plugin's own configuration, as the texts that it reads. */
+  readonly config: Readonly<Record<string, string>>;
 }
 
 /** Of a bare component, which has no manifest that could say. */
@@ -69,8 +69,18 @@ export function profileOf(found: FoundPlugin, config: Config): PluginProfile {
     missingGrants: manifest === null ? [] : missingGrants(manifest.wants, grants),
     http: settings.routes?.http ?? manifest?.routes.http ?? true,
     clientCapabilities: manifest?.clientCapabilities ?? {},
-    config: { ...manifest?.config, ...settings.config },
+    config: textsOf({ ...manifest?.config, ...settings.config }),
   };
+}
+
+/** wasi:config knows texts alone. */
+function textsOf(config: Readonly<Record<string, unknown>>): PluginProfile["config"] {
+  return Object.fromEntries(
+    Object.entries(config).map(([key, value]) => [
+      key,
+      typeof value === "string" ? value : JSON.stringify(value),
+    ]),
+  );
 }
 
 /** A loaded plugin. Its component may be exchanged for the same one on another engine. */
@@ -204,17 +214,18 @@ export async function loadPlugin(found: FoundPlugin, options: LoadOptions): Prom
 /** Loads the bytes of a plugin's component; also used to move a plugin to another engine. */
 export function loadComponent(
   sandbox: Sandbox,
-  profile: Pick<PluginProfile, "id" | "limits" | "isolation" | "grants">,
+  profile: Pick<PluginProfile, "id" | "limits" | "isolation" | "grants" | "config">,
   bytes: Uint8Array,
   listeners: GuestListeners = {},
 ): Promise<LoadedComponent> {
-  const { id, limits, isolation, grants } = profile;
+  const { id, limits, isolation, grants, config } = profile;
   return sandbox.load({
     id,
     bytes,
     limits,
     isolation,
     grants,
+    config,
     ...listenersFor(id, listeners),
   });
 }

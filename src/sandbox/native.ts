@@ -12,7 +12,7 @@ import type { ArenaInfo, ArenaWishes } from "../../ffi/arena_info.ts";
 import { NativeClient, type SubmitOptions } from "../../ffi/client.ts";
 import { openLibrary } from "../../ffi/library.ts";
 import type { Reply } from "../../ffi/pending.ts";
-import type { LogListener } from "../../ffi/events.ts";
+import type { LineKind, LogListener } from "../../ffi/events.ts";
 import type { NativeStats } from "../../ffi/stats.ts";
 import type { HttpReply } from "../../ffi/stream.ts";
 import type { AccessAccount } from "../core/access.ts";
@@ -29,6 +29,7 @@ import type {
   CallOutcome,
   ComponentSpec,
   ExportedFunction,
+  GuestLine,
   LoadedComponent,
   Sandbox,
   SandboxRequest,
@@ -54,6 +55,8 @@ export interface NativeSandboxOptions {
   };
   /** Atoll's cache; compiled components go below it. */
   readonly cacheDir: string;
+  /** Where plugins' values are kept; absent: they keep none. */
+  readonly storageDir?: string;
 }
 
 /** The native engine, with its counters. */
@@ -117,7 +120,7 @@ export interface EngineStats {
  * @throws AtollError unsupported, io, version, denied, no_memory
  */
 export async function openNativeSandbox(options: NativeSandboxOptions): Promise<NativeSandbox> {
-  const { libraries, engine, cacheDir } = options;
+  const { libraries, engine, cacheDir, storageDir } = options;
   const compiled = join(cacheDir, "compiled");
   try {
     mkdirSync(compiled, { recursive: true, mode: 0o700 });
@@ -131,6 +134,7 @@ export async function openNativeSandbox(options: NativeSandboxOptions): Promise<
         cacheDir: compiled,
         // Outside the folder it protects: who can write one need not be able to read the other.
         keyFile: join(cacheDir, "compiled.key"),
+        ...(storageDir === undefined ? {} : { storageDir }),
         instances: engine.instances,
         workerThreads: engine.workerThreads,
         ...(engine.cacheBytes === undefined ? {} : { cacheBytes: engine.cacheBytes }),
@@ -188,8 +192,8 @@ class WasmtimeSandbox implements NativeSandbox {
   async load(spec: ComponentSpec): Promise<LoadedComponent> {
     refusePrecompiled(spec.id, spec.bytes);
     try {
-      const { id, limits, isolation, observe = false } = spec;
-      const grants = { ...(spec.grants ?? NO_GRANTS), observe };
+      const { id, limits, isolation, config = {}, observe = false } = spec;
+      const grants = { ...NO_GRANTS, ...spec.grants, config, observe };
       const request = { op: "load", id, limits, ...termsOf(isolation), grants };
       const reply = await this.client.controlBytes(this.engine, request, spec.bytes);
       return new WasmtimeComponent(
@@ -438,9 +442,25 @@ class Submission implements SubmitOptions {
 function listenerOf({ onLog, onAccess }: ComponentListeners): LogListener {
   return (kind, text, lost, traceId) => {
     if (kind === "access") onAccess?.(JSON.parse(text) as AccessAccount);
-    else if (kind === "stdout" || kind === "stderr") {
-      onLog?.({ stream: kind, text, lost, ...(traceId === "" ? {} : { traceId }) });
+    else if (kind !== "progress") {
+      onLog?.({ ...lineOf(kind, text), lost, ...(traceId === "" ? {} : { traceId }) });
     }
+  };
+}
+
+function lineOf(
+  kind: Exclude<LineKind, "access" | "progress">,
+  text: string,
+): GuestLine {
+  if (kind === "stdout") return { stream: kind, level: "info", text };
+  if (kind === "stderr") return { stream: kind, level: "warn", text };
+  const end = text.indexOf("\0");
+  const context = text.slice(0, end);
+  return {
+    stream: "logging",
+    level: kind,
+    ...(context === "" ? {} : { context }),
+    text: text.slice(end + 1),
   };
 }
 

@@ -69,6 +69,7 @@ class PortableSandbox implements Sandbox {
     const queue = new PortableQueue(spec.id, {
       component: compiled,
       limits: spec.limits,
+      config: spec.config ?? {},
       httpInterface,
     }, residentsOf(spec));
     await queue.warm();
@@ -101,8 +102,8 @@ class PortableSandbox implements Sandbox {
 }
 
 /** Less than what was granted would fail later, at a call, in the guest's own words. */
-function refuseGrants({ id, grants = NO_GRANTS }: ComponentSpec): void {
-  const names = grantNames(grants);
+function refuseGrants({ id, grants }: ComponentSpec): void {
+  const names = grantNames({ ...NO_GRANTS, ...grants });
   if (names.length === 0) return;
   throw new AtollError(
     "unsupported",
@@ -217,7 +218,7 @@ function knownImports() {
     queue: 0,
   };
   const guard = new CallGuard(0, none, 0, new SharedArrayBuffer(SHARED_WORDS * 4));
-  return wasiImports(guard, new GuestOutput(guard, () => {}));
+  return wasiImports(guard, new GuestOutput(guard, () => {}), {});
 }
 
 function guarded(spec: ComponentSpec, { source, modules }: Transpiled): CompiledComponent {

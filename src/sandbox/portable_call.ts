@@ -13,7 +13,7 @@ import type { Ending, ToWorker } from "./portable_protocol.ts";
 import type { Choice } from "./portable_residents.ts";
 import type { Job, PortableQueue } from "./portable_queue.ts";
 import type { CallListener, PortableThread } from "./portable_thread.ts";
-import type { CallOptions, ComponentSpec } from "./sandbox.ts";
+import type { CallOptions, ComponentSpec, GuestLine } from "./sandbox.ts";
 
 let lastId = 0;
 
@@ -117,11 +117,12 @@ export class PortableCall implements Job {
     const { head, chunk, complete } = this.#events;
     const budgetMs = Math.max(0, this.#deadline - performance.now());
     if (choice !== null && choice.lost !== null) {
-      this.#log("stderr", `atoll: the actor begins anew, its state is lost: ${choice.lost}`);
+      const text = `atoll: the actor begins anew, its state is lost: ${choice.lost}`;
+      this.#log({ stream: "stderr", level: "warn", text });
     }
     const residence = choice === null ? {} : { residence: { instance: choice.resident.instance } };
     thread.start({ ...this.#message, ...residence, id: this.#id, budgetMs }, {
-      log: (stream, text) => this.#log(stream, text),
+      log: (line) => this.#log(line),
       ...(head ? { head } : {}),
       ...(chunk ? { chunk } : {}),
       ...(complete ? { complete } : {}),
@@ -142,9 +143,9 @@ export class PortableCall implements Job {
     this.#events.failed(error);
   }
 
-  #log(stream: "stdout" | "stderr", text: string): void {
+  #log(line: GuestLine): void {
     const traced = this.#traceId === null ? {} : { traceId: this.#traceId };
-    this.#spec.onLog?.({ stream, text, lost: 0, ...traced });
+    this.#spec.onLog?.({ ...line, lost: 0, ...traced });
   }
 
   /** How the call ended, in words. */

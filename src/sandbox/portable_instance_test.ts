@@ -59,7 +59,7 @@ test("portable: what one crossing makes of a guest's memory has a limit", async 
     assert.ok(item.kind === "function");
     const run = async (count: number) => {
       const guard = guardOf();
-      const imports = wasiImports(guard, new GuestOutput(guard, () => {}));
+      const imports = wasiImports(guard, new GuestOutput(guard, () => {}), {});
       const instance = await instantiate(code, guard, imports);
       const list = exportedFunction(instance, { interface: null, function: item.function });
       return { guard, lift: () => list(count) as unknown[] };
@@ -91,7 +91,7 @@ test("portable: a poll of very many that are not ready waits like one of few", (
 
 test("portable: members of every object are no functions of WASI", () => {
   const guard = guardOf();
-  const known = wasiImports(guard, new GuestOutput(guard, () => {}));
+  const known = wasiImports(guard, new GuestOutput(guard, () => {}), {});
   const world = readWorld(`package root:component;
 world root { import wasi:random/random@0.2.6; }
 package wasi:random@0.2.6 {

@@ -1,11 +1,16 @@
 /**
- * Standard output and error of one call: counted together, sent line by line.
+ * What one call writes and logs: counted together, sent line by line.
  */
+import { Buffer } from "node:buffer";
 import type { CallGuard } from "./portable_guard.ts";
+import type { GuestLevel, GuestLine } from "./sandbox.ts";
 import { ALWAYS, type Sink, STREAM_BYTES_MAX } from "./portable_io.ts";
 
 /** Most bytes of one line; a longer one becomes several. */
 const LINE_BYTES_MAX = 8 * 1024;
+
+/** Most bytes of a message's context; the rest of it is left out. */
+const CONTEXT_BYTES_MAX = 256;
 
 /** What a line counts for at least, in bytes: each one is a message of its own. */
 const LINE_COST_MIN = 16;
@@ -14,11 +19,11 @@ type StreamName = "stdout" | "stderr";
 
 export class GuestOutput {
   readonly #guard: CallGuard;
-  readonly #send: (stream: StreamName, text: string) => void;
+  readonly #send: (line: GuestLine) => void;
   readonly #rest: Record<StreamName, number[]> = { stdout: [], stderr: [] };
   #left: number;
 
-  constructor(guard: CallGuard, send: (stream: StreamName, text: string) => void) {
+  constructor(guard: CallGuard, send: (line: GuestLine) => void) {
     this.#guard = guard;
     this.#send = send;
     this.#left = guard.limits.logBytes;
@@ -35,6 +40,30 @@ export class GuestOutput {
       room: () => STREAM_BYTES_MAX,
       write: (bytes) => this.#write(stream, bytes),
     };
+  }
+
+  /** Takes a message of `wasi:logging`, as many lines as it takes. */
+  message(level: GuestLevel, context: string, message: string): void {
+    const belongs = beginning(Buffer.from(context), CONTEXT_BYTES_MAX).toString()
+      // As the native engine, for which a context ends at the first zero.
+      .replaceAll("\0", "\u{fffd}");
+    const before = Buffer.byteLength(belongs) + 1;
+    let rest = Buffer.from(message);
+    do {
+      const piece = beginning(rest, LINE_BYTES_MAX);
+      rest = rest.subarray(piece.length);
+      const cost = Math.max(LINE_COST_MIN, before + piece.length);
+      const text = beginning(piece, Math.max(0, this.#left - before));
+      if (cost <= this.#left || text.length > 0) {
+        const named = belongs === "" ? {} : { context: belongs };
+        this.#send({ stream: "logging", level, ...named, text: text.toString() });
+      }
+      if (cost > this.#left) {
+        this.#left = 0;
+        this.#guard.fail("log");
+      }
+      this.#left -= cost;
+    } while (rest.length > 0);
   }
 
   /** Sends what has no line feed at its end. */
@@ -62,6 +91,15 @@ export class GuestOutput {
   #line(stream: StreamName): void {
     const text = new TextDecoder().decode(Uint8Array.from(this.#rest[stream]));
     this.#rest[stream].length = 0;
-    this.#send(stream, text.replace(/\r$/, ""));
+    const level = stream === "stdout" ? "info" : "warn";
+    this.#send({ stream, level, text: text.replace(/\r$/, "") });
   }
+}
+
+/** At most so many bytes, with no character cut. */
+function beginning(text: Buffer, bytesMax: number): Buffer {
+  if (text.length <= bytesMax) return text;
+  let end = bytesMax;
+  while (end > 0 && (text[end]! & 0xc0) === 0x80) end--;
+  return text.subarray(0, end);
 }

@@ -9,6 +9,7 @@ import type { ErrorData } from "../core/errors.ts";
 import type { Limits } from "../core/limits.ts";
 import type { LimitName } from "./limit_error.ts";
 import type { GuardedModule } from "./portable_core.ts";
+import type { GuestLine } from "./sandbox.ts";
 import type { WitFunction } from "./wit/model.ts";
 
 /** Words of the shared buffer. */
@@ -51,6 +52,8 @@ export interface WorkerStart {
   readonly shared: SharedArrayBuffer;
   /** Request body chunks: bytes, null at the end, a string for a body that broke off. */
   readonly body: unknown;
+  /** What the plugin reads by `wasi:config`. */
+  readonly config: Readonly<Record<string, string>>;
   /** The name that the component exports its HTTP handler as. */
   readonly httpInterface: string | null;
 }
@@ -99,7 +102,7 @@ export type FromWorker =
   | { readonly op: "ready" }
   /** The component's code cannot be used by this runtime. */
   | { readonly op: "broken"; readonly message: string }
-  | { readonly op: "log"; readonly stream: "stdout" | "stderr"; readonly text: string }
+  | { readonly op: "log"; readonly line: GuestLine }
   | { readonly op: "head"; readonly status: number; readonly fields: [string, string][] }
   | { readonly op: "chunk"; readonly bytes: Uint8Array }
   /** The response is complete; the guest may still run. */

@@ -12,7 +12,12 @@ import { type Job, PortableQueue } from "./portable_queue.ts";
 /** A queue whose workers run this code when they start. */
 function queueOf(source: string): PortableQueue {
   const component = { source, modules: [] };
-  return new PortableQueue("test", { component, limits: DEFAULT_LIMITS, httpInterface: null });
+  return new PortableQueue("test", {
+    component,
+    limits: DEFAULT_LIMITS,
+    config: {},
+    httpInterface: null,
+  });
 }
 
 /** A job that holds its worker until it is told to end. */

@@ -18,6 +18,7 @@ import {
   type WorkerStart,
 } from "./portable_protocol.ts";
 import type { BodyMessage } from "./portable_http.ts";
+import type { GuestLine } from "./sandbox.ts";
 
 /** How long after its deadline a call may still answer before its thread is given up. */
 const GRACE_MS = 2_000;
@@ -31,7 +32,7 @@ const WORN_BYTES = 256 * 1024 * 1024;
 
 /** What a call wants to hear. */
 export interface CallListener {
-  log(stream: "stdout" | "stderr", text: string): void;
+  log(line: GuestLine): void;
   head?(status: number, fields: [string, string][]): void;
   chunk?(bytes: Uint8Array): void;
   complete?(): void;
@@ -161,7 +162,7 @@ export class PortableThread {
     const { listener } = running;
     switch (message.op) {
       case "log":
-        return listener.log(message.stream, message.text);
+        return listener.log(message.line);
       case "head":
         return listener.head?.(message.status, message.fields);
       case "chunk":

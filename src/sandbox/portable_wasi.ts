@@ -8,6 +8,7 @@
  */
 import type { CallGuard } from "./portable_guard.ts";
 import type { GuestOutput } from "./portable_log.ts";
+import type { GuestLevel } from "./sandbox.ts";
 import { httpImports } from "./portable_http_types.ts";
 import {
   HostResource,
@@ -40,9 +41,15 @@ class IncomingDatagramStream extends HostResource {}
 class OutgoingDatagramStream extends HostResource {}
 class TerminalInput extends HostResource {}
 class TerminalOutput extends HostResource {}
+class Bucket extends HostResource {}
+class Cas extends HostResource {}
 
 /** The imports of one call. */
-export function wasiImports(guard: CallGuard, output: GuestOutput): Imports {
+export function wasiImports(
+  guard: CallGuard,
+  output: GuestOutput,
+  config: Readonly<Record<string, string>>,
+): Imports {
   const denied = () => {
     throw "access-denied";
   };
@@ -82,9 +89,38 @@ export function wasiImports(guard: CallGuard, output: GuestOutput): Imports {
     "wasi:sockets/tcp-create-socket": { createTcpSocket: denied },
     "wasi:sockets/udp": { UdpSocket, IncomingDatagramStream, OutgoingDatagramStream },
     "wasi:sockets/udp-create-socket": { createUdpSocket: denied },
+    "wasi:logging/logging": {
+      log: (level: GuestLevel, context: string, message: string) => {
+        guard.charge();
+        output.message(level, context, message);
+      },
+    },
+    "wasi:config/store": {
+      get: (key: string) => {
+        guard.charge();
+        return Object.hasOwn(config, key) ? config[key] : undefined;
+      },
+      getAll: () => {
+        guard.charge();
+        return Object.entries(config);
+      },
+    },
+    ...NO_NAMESPACES,
     ...httpImports(guard),
   };
 }
+
+/** Namespaces are the native engine's: a plugin that is granted one is not loaded here. */
+const NO_NAMESPACES: Imports = (() => {
+  const denied = () => {
+    throw { tag: "access-denied" };
+  };
+  return {
+    "wasi:keyvalue/store": { Bucket, open: denied },
+    "wasi:keyvalue/atomics": { Cas, increment: denied, swap: denied },
+    "wasi:keyvalue/batch": { getMany: denied, setMany: denied, deleteMany: denied },
+  };
+})();
 
 function exit(guard: CallGuard, code: number): never {
   guard.stop({ kind: "trap", message: `the guest called exit with status ${code}` });
@@ -146,6 +182,13 @@ function randomness(guard: CallGuard): Imports {
   };
 }
 
+/** Versions of what is not final, by package; the first form of one had none. */
+const DRAFTS: ReadonlyMap<string, readonly string[]> = new Map([
+  ["wasi:keyvalue", ["0.2.0-draft", "0.2.0-draft2"]],
+  ["wasi:config", ["0.2.0-draft", "0.2.0-rc.1"]],
+  ["wasi:logging", ["", "0.1.0-draft"]],
+]);
+
 /**
  * The imports of a world that Atoll does not offer: interfaces by name, or `interface#function`
  * where only the function is unknown.
@@ -157,7 +200,9 @@ export function unknownImports(world: World, known: Imports): string[] {
     if (item.functions.length === 0 && item.resources.length === 0) return [];
     const [name = "", version = ""] = item.name.split("@");
     const members = Object.hasOwn(known, name) ? known[name] : undefined;
-    if (members === undefined || !/^0\.2(?:\.|$)/.test(version)) return [item.name];
+    const drafts = DRAFTS.get(name.slice(0, name.indexOf("/")));
+    const offered = drafts?.includes(version) ?? /^0\.2(?:\.|$)/.test(version);
+    if (members === undefined || !offered) return [item.name];
     return item.functions
       .filter((func) => func.kind === "free" && !Object.hasOwn(members, jsMemberName(func.name)))
       .map((func) => `${item.name}#${func.name}`);

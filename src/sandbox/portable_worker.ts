@@ -90,11 +90,11 @@ async function outcome(message: ToWorker): Promise<Outcome> {
   const guard = resident?.guard ??
     new CallGuard(message.id, start.limits, message.budgetMs, start.shared);
   const output = resident?.output ??
-    new GuestOutput(guard, (stream, text) => post({ op: "log", stream, text }));
+    new GuestOutput(guard, (line) => post({ op: "log", line }));
   let ending: Ending;
   try {
     const instance = resident?.instance ??
-      await instantiate(code, guard, wasiImports(guard, output));
+      await instantiate(code, guard, wasiImports(guard, output, start.config));
     resident ??= { instance, guard, output };
     ending = message.op === "call"
       ? await call(instance, message, values)

@@ -26,22 +26,35 @@ export interface ComponentSpec {
    * What it may reach; absent: nothing. An engine that cannot grant something refuses the load with
    * `unsupported`.
    */
-  readonly grants?: Grants;
-  /** Called for each line the guest writes to standard output or error. */
+  readonly grants?: Partial<Grants>;
+  /** Its own configuration, which it reads by `wasi:config`; it gives no power. */
+  readonly config?: Readonly<Record<string, string>>;
+  /** Called for each line the guest writes to standard output or error, or logs. */
   readonly onLog?: (line: GuestLog) => void;
   /** Called for what the guest asks for and is denied; with `observe` for what is allowed, too. */
   readonly onAccess?: (account: AccessAccount) => void;
   readonly observe?: boolean;
 }
 
+/** How much a line matters; the names are those of `wasi:logging`. */
+export type GuestLevel = "trace" | "debug" | "info" | "warn" | "error" | "critical";
+
 export interface GuestLog {
-  readonly stream: "stdout" | "stderr";
+  /** `logging`: it came by `wasi:logging`. */
+  readonly stream: "stdout" | "stderr" | "logging";
+  /** Standard output is `info`, standard error `warn`. */
+  readonly level: GuestLevel;
+  /** What the guest says the line belongs to; `wasi:logging` alone has one. */
+  readonly context?: string;
   readonly text: string;
   /** Lines dropped before this one. */
   readonly lost: number;
   /** Trace-id of the call, 32 hexadecimal digits; absent for one that is not traced. */
   readonly traceId?: string;
 }
+
+/** What the guest said, without what the host knows of it. */
+export type GuestLine = Pick<GuestLog, "stream" | "level" | "context" | "text">;
 
 /** A function that the component exports. */
 export interface ExportedFunction {

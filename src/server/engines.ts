@@ -76,7 +76,12 @@ async function openFound(paths: NativePaths, config: Config, log: Logger): Promi
 export async function openNative(libraries: NativePaths, config: Config): Promise<NativeSandbox> {
   const { openNativeSandbox } = await import("../sandbox/native.ts");
   try {
-    return await openNativeSandbox({ libraries, engine: config.native, cacheDir: config.cacheDir });
+    return await openNativeSandbox({
+      libraries,
+      engine: config.native,
+      cacheDir: config.cacheDir,
+      storageDir: config.storage.dir,
+    });
   } catch (thrown) {
     throw deniedByDeno(thrown, "Cannot open the native engine") ?? thrown;
   }

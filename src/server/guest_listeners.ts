@@ -1,22 +1,41 @@
-/** What guests write and are denied, as lines of the log. */
+/**
+ * What guests write and are denied, as lines of the log.
+ *
+ * Owns: which of Atoll's levels each of the guest's is, and what stands beside the text.
+ */
 import { denialText } from "../core/access.ts";
 import type { GuestListeners } from "../plugins/plugin.ts";
-import type { Logger } from "../telemetry/log.ts";
+import type { GuestLevel, GuestLog } from "../sandbox/sandbox.ts";
+import type { Logger, WrittenLevel } from "../telemetry/log.ts";
+
+const LEVELS: Readonly<Record<GuestLevel, WrittenLevel>> = {
+  trace: "debug",
+  debug: "debug",
+  info: "info",
+  warn: "warn",
+  error: "error",
+  critical: "error",
+};
 
 /** Nobody where nothing would be written: a guest's flood then costs the host nothing. */
 export function guestListeners(log: Logger): GuestListeners {
-  if (!log.enabled("warn")) return {};
+  if (!log.enabled("error")) return {};
   return {
-    onLog: (plugin, line) => {
-      const fields = {
-        plugin,
-        stream: line.stream,
-        ...(line.lost > 0 ? { lost: line.lost } : {}),
-        ...(line.traceId === undefined ? {} : { traceId: line.traceId }),
-      };
-      if (line.stream === "stderr") log.warn(line.text, fields);
-      else log.info(line.text, fields);
-    },
+    onLog: (plugin, line) => writeGuestLine(log, plugin, line),
     onAccess: (plugin, account) => log.warn(denialText(plugin, account), { plugin }),
   };
+}
+
+/** Writes it with the plugin's name, and what the guest said that Atoll's own level does not tell. */
+export function writeGuestLine(log: Logger, plugin: string, line: GuestLog): void {
+  const { level, context, lost, traceId } = line;
+  const written = LEVELS[level];
+  log[written](line.text, {
+    plugin,
+    stream: line.stream,
+    ...(level === written ? {} : { guestLevel: level }),
+    ...(context === undefined ? {} : { context }),
+    ...(lost > 0 ? { lost } : {}),
+    ...(traceId === undefined ? {} : { traceId }),
+  });
 }

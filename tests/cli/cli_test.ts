@@ -175,7 +175,7 @@ test("explain gives the grant that allows what is denied, and it does allow it",
     const manifest = { id: "tiny", version: "1.0.0", component: "tiny.wasm" };
     writeFileSync(
       join(folder, "plugin.json"),
-      JSON.stringify({ ...manifest, wants: { env: ["LANG"] } }),
+      JSON.stringify({ ...manifest, wants: { env: ["LANG"], keyvalue: ["notes"] } }),
     );
     const config = join(folder, "atoll.json");
     writeFileSync(config, "{}");
@@ -185,10 +185,15 @@ test("explain gives the grant that allows what is denied, and it does allow it",
     match(shown.stdout, /^Granted: nothing$/m);
     match(shown.stdout, /^Wanted and denied; allowed by\n {2}env\.LANG\n {4}\{"pluginSettings"/m);
     const denied = JSON.parse((await atoll([...command, "--json"])).stdout);
-    deepEqual([denied.granted, denied.denied.length], [[], 1]);
+    deepEqual([denied.granted, denied.denied.length], [[], 2]);
+    const { grant } = denied.denied[1];
+    deepEqual(grant, { pluginSettings: { tiny: { grants: { keyvalue: ["notes"] } } } });
+    writeFileSync(config, JSON.stringify(grant));
+    const keeps = JSON.parse((await atoll([...command, "--json"])).stdout);
+    deepEqual(keeps.granted, ["keyvalue.notes"]);
     writeFileSync(config, JSON.stringify(denied.denied[0].grant));
     const allowed = JSON.parse((await atoll([...command, "--json"])).stdout);
-    deepEqual([allowed.granted, allowed.denied], [["env.LANG"], []]);
+    deepEqual([allowed.granted, allowed.denied.length], [["env.LANG"], 1]);
     const wrong = await atoll(["explain", "tiy", "--plugins", folder, "--config", config]);
     equal(wrong.status, 2);
     match(wrong.stderr, /Cannot explain "tiy": there is no such plugin; did you mean "tiny"\?/);

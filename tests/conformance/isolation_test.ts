@@ -24,7 +24,7 @@ function reuse(calls: number): Isolation {
 interface Wishes {
   readonly limits?: Partial<Limits>;
   readonly onLog?: (line: GuestLog) => void;
-  readonly grants?: Grants;
+  readonly grants?: Partial<Grants>;
 }
 
 async function load(

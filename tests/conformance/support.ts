@@ -49,6 +49,7 @@ const native: Engine = {
       libraries,
       engine: { instances: 100, workerThreads: 2 },
       cacheDir: cache,
+      storageDir: join(cache, "state"),
     });
   },
 };
@@ -89,7 +90,7 @@ export class Bench {
   async load(
     name: FixtureName,
     limits: Partial<Limits> = {},
-    terms: Pick<ComponentSpec, "onLog" | "onAccess" | "observe" | "grants"> = {},
+    terms: Pick<ComponentSpec, "onLog" | "onAccess" | "observe" | "grants" | "config"> = {},
   ): Promise<LoadedComponent> {
     const sandbox = await this.sandbox();
     return await sandbox.load({

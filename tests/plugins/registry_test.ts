@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/schema.ts";
+import { NO_GRANTS } from "../../src/core/grants.ts";
 import { AtollError } from "../../src/core/errors.ts";
 import { CALL_ISOLATION } from "../../src/core/isolation.ts";
 import { loadComponent, loadPlugin, Plugin, profileOf } from "../../src/plugins/plugin.ts";
@@ -126,9 +127,9 @@ test("routes and prefixes come from settings, then the manifest, then the id", a
     component: "x.wasm",
     routes: { http: true },
     limits: { wallMs: 5, cpuMs: 6 },
-    wants: { env: ["LANG", "TOKEN"] },
+    wants: { env: ["LANG", "TOKEN"], keyvalue: ["notes", "other"] },
     isolation: { mode: "actor", idleMs: null, shared: false } as const,
-    config: { a: 1, b: 2 },
+    config: { a: true, b: 2, c: { list: ["x"] }, d: "a text" },
   };
   const found = { id: "my-text", path: "/p", manifest };
   const profile = profileOf(found, {
@@ -136,8 +137,10 @@ test("routes and prefixes come from settings, then the manifest, then the id", a
     pluginSettings: { "my-text": { enabled: true, limits: { cpuMs: 7 }, config: { b: 3 } } },
   });
   deepEqual([profile.prefix, profile.version, profile.config], ["my_text", "1.2.3", {
-    a: 1,
-    b: 3,
+    a: "true",
+    b: "3",
+    c: '{"list":["x"]}',
+    d: "a text",
   }]);
   deepEqual([profile.limits.wallMs, profile.limits.cpuMs], [5, 7]);
   deepEqual(profile.isolation, manifest.isolation);
@@ -145,9 +148,14 @@ test("routes and prefixes come from settings, then the manifest, then the id", a
   deepEqual(profileOf(found, { ...config, pluginSettings: fresh }).isolation, CALL_ISOLATION);
   equal(profile.limits.memoryBytes, config.limits.memoryBytes);
   // Whatever a manifest wants, it has what the operator grants.
-  deepEqual([profile.grants, profile.missingGrants], [{ env: {} }, ["env.LANG", "env.TOKEN"]]);
-  const granting = { "my-text": { enabled: true, grants: { env: { TOKEN: "t" } } } };
+  const wanted = ["env.LANG", "env.TOKEN", "keyvalue.notes", "keyvalue.other"];
+  deepEqual([profile.grants, profile.missingGrants], [NO_GRANTS, wanted]);
+  const grants = {
+    env: { TOKEN: "t" },
+    keyvalue: [{ name: "notes", bytes: 1, shared: false }],
+  };
+  const granting = { "my-text": { enabled: true, grants } };
   const granted = profileOf(found, { ...config, pluginSettings: granting });
-  deepEqual([granted.grants, granted.missingGrants], [{ env: { TOKEN: "t" } }, ["env.LANG"]]);
+  deepEqual([granted.grants, granted.missingGrants], [grants, ["env.LANG", "keyvalue.other"]]);
   equal(profileOf({ ...found, manifest: { ...manifest, prefix: "t" } }, config).prefix, "t");
 });
