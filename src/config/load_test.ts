@@ -298,3 +298,15 @@ test("a syntax error has its line and column; an absent file is named", () => {
 test("the generated JSON Schemas are fresh", () => {
   for (const file of schemaFiles()) equal(isFresh(file), true, file.url.pathname);
 });
+
+test("the number of workers comes from the file, a variable or a flag", () => {
+  const file = '{ "http": { "workers": 2 } }';
+  const variable = { ATOLL_HTTP__WORKERS: "3" };
+  equal(load(null).config.http.workers, 1);
+  equal(load(file).config.http.workers, 2);
+  equal(load(file, variable).config.http.workers, 3);
+  equal(load(file, variable, { workers: "0" }).config.http.workers, 0);
+  match(failure(null, {}, { workers: "two" }).message, /^Cannot use --workers: http\.workers: /);
+  match(failure(null, {}, { workers: "129" }).message, /^Cannot use --workers: .*128/);
+  match(failure(null, { ATOLL_HTTP__WORKERS: "-1" }).message, /^Cannot use ATOLL_HTTP__WORKERS/);
+});

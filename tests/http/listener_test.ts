@@ -2,7 +2,12 @@
 import assert from "node:assert/strict";
 import { AtollError } from "../../src/core/errors.ts";
 import { OriginGuard } from "../../src/http/origin.ts";
-import { listen, type ListenOptions, reachableHost } from "../../src/server/listeners/listener.ts";
+import {
+  listen,
+  type ListenOptions,
+  reachableHost,
+  refuseTaken,
+} from "../../src/server/listeners/listener.ts";
 import { test } from "../harness.ts";
 
 const options = (fetch: ListenOptions["fetch"], port = 0): ListenOptions => ({
@@ -23,6 +28,29 @@ test("a port that is taken is a clear error", async () => {
   const answer = await fetch(`http://127.0.0.1:${first.port}/`);
   assert.equal(await answer.text(), "first");
   await first.stop(0);
+});
+
+test("listeners share a port that is theirs, and a port of others is refused before", async () => {
+  const shared = { ...options(() => new Response("shared")), shared: true };
+  const first = await listen(shared);
+  const { port } = first;
+  const second = await listen({ ...shared, port });
+  assert.equal(second.port, port);
+  const taken = (error: unknown) =>
+    error instanceof AtollError && error.code === "address_in_use" &&
+    error.message.includes(`127.0.0.1:${port}`);
+  await assert.rejects(refuseTaken("127.0.0.1", port), taken);
+  await assert.rejects(listen(options(() => new Response(), port)), taken);
+  await first.stop(0);
+  // The other one goes on.
+  const answer = await fetch(`http://127.0.0.1:${port}/`);
+  assert.equal(await answer.text(), "shared");
+  await second.stop(0);
+  await refuseTaken("127.0.0.1", port);
+  await assert.rejects(
+    refuseTaken("192.0.2.1", port),
+    (error) => error instanceof AtollError && error.code === "io",
+  );
 });
 
 test("an address that is not of this machine is an error", async () => {
