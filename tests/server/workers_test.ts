@@ -211,6 +211,23 @@ test("guests' lines of all workers are whole lines of the one log", async () => 
   });
 });
 
+test("what a guest is denied is told by each worker with the grant that allows it", async () => {
+  await served(3, async ({ url, front, workers, lines, load }) => {
+    front.registry.add(await load("hostile-http"));
+    await workers.told();
+    await many(async () => {
+      const headers = { connection: "close" };
+      const response = await fetch(`${url}/http/hostile-http/outgoing`, { headers });
+      assert.equal(await response.text(), "Some(ErrorCode::HttpRequestDenied)");
+    });
+    await until(() => lines.length >= MANY);
+    assert.equal(lines.length, MANY);
+    for (const line of lines) {
+      assert.match(line, /^atoll: warning: plugin "hostile-http" was denied http .*\n$/);
+    }
+  });
+});
+
 test("a worker that dies: its connections break, others go on, another one takes its place", async () => {
   await served(2, async ({ url, front, workers, lines, cacheDir, load, sandbox }) => {
     front.registry.add(await load("hostile"));
