@@ -129,7 +129,8 @@ function exit(guard: CallGuard, code: number): never {
 }
 
 function clocks(guard: CallGuard): Imports {
-  const now = () => BigInt(guard.elapsedMs) * MS_NS;
+  // Never zero: Go's run-time library takes that for a clock that does not work, and aborts.
+  const now = () => BigInt(guard.elapsedMs + 1) * MS_NS;
   const at = (instant: bigint) =>
     new Pollable(guard, {
       ready: () => now() >= instant,

@@ -235,7 +235,8 @@ impl HostMonotonicClock for CoarseMonotonicClock {
 
     fn now(&self) -> u64 {
         let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        millis.saturating_mul(1_000_000)
+        // Never zero: Go's run-time library takes that for a clock that does not work, and aborts.
+        millis.saturating_add(1).saturating_mul(1_000_000)
     }
 }
 
@@ -328,5 +329,6 @@ mod tests {
             start: Instant::now(),
         };
         assert_eq!(clock.now() % 1_000_000, 0);
+        assert_ne!(clock.now(), 0);
     }
 }
