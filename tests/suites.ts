@@ -46,6 +46,8 @@ export function countsOf(suite: Suite, output: string, code: number | null): Cou
   return { passed: counts.passed, failed: ok ? counts.failed : Math.max(1, counts.failed) };
 }
 
+const RUST_CRATES = ["native/sandbox", "native/tools/componentize"];
+
 const deno = (...args: string[]) => () => [...runtimeCommand("deno"), ...args];
 
 /** The suites in the order in which a mistake shows soonest. */
@@ -130,19 +132,19 @@ export function allSuites(cargoTarget: string): readonly Suite[] {
       skips: true,
       watchdogMinutes: 10,
     },
-    {
-      ...check("format: Rust", () => ["cargo", "fmt", "--check"]),
-      cwd: "native/sandbox",
-    },
-    {
+    ...RUST_CRATES.map((cwd) => ({
+      ...check(`format: Rust, ${cwd}`, () => ["cargo", "fmt", "--check"]),
+      cwd,
+    })),
+    ...RUST_CRATES.map((cwd) => ({
       ...check(
-        "lint: Rust",
+        `lint: Rust, ${cwd}`,
         () => ["cargo", "clippy", "--release", "--locked", "--all-targets", "--", "-D", "warnings"],
         30,
       ),
-      cwd: "native/sandbox",
+      cwd,
       environment: cargo,
-    },
+    })),
     {
       name: "Rust sandbox",
       command: () => ["cargo", "test", "--release", "--locked"],

@@ -107,6 +107,14 @@ export function sandboxKey(checkout: string): string {
   return digest(native, sourceFiles(native).filter((path) => path.startsWith("sandbox/")));
 }
 
+/** The same over the program that writes bindings and makes components (`componentizer.ts`). */
+export function componentizerKey(checkout: string): string {
+  const native = join(checkout, "native");
+  const files: string[] = [];
+  walk(native, "tools/componentize", files);
+  return digest(native, files.sort());
+}
+
 function digest(native: string, paths: readonly string[]): string {
   const hash = createHash("sha256");
   hash.update(`atoll-native 1 ${process.platform} ${process.arch}\n`);
