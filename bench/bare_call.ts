@@ -22,12 +22,19 @@ export const FRESH = { "bare-async": "bare-async", "bare-sync": "bare-sync" };
 export const WARM = { "bare-async": "bare-async-warm", "bare-sync": "bare-sync-warm" };
 export const HOP = { "bare-hop": "bare-hop" };
 
-/** Calls by Atoll, on the thread of JavaScript. */
-export function inline(callee: Component | Instance, calls: number): Contender {
+/** The function of `text` that is called. */
+const REVERSE = "reverse";
+
+/** Calls by Atoll, on the thread of JavaScript; `fn` takes bytes and gives as many. */
+export function inline(
+  callee: Component | Instance,
+  calls: number,
+  fn = REVERSE,
+): Contender {
   const payload = new Uint8Array(PAYLOAD_BYTES).fill(97);
   const round = async (): Promise<void> => {
     for (let i = 0; i < calls; i++) {
-      let answer = callee.callBytes("reverse", payload);
+      let answer = callee.callBytes(fn, payload);
       // A call that overran its slice; there are few, and they count.
       if (answer instanceof Promise) answer = await answer;
       if (answer.length !== PAYLOAD_BYTES) throw new Error("a wrong answer");
@@ -60,6 +67,7 @@ export function barePeers(
   calls: number,
   cases: Readonly<Record<string, string>>,
   processor: number | null = PROCESSOR,
+  fn = REVERSE,
 ): Contender[] {
   const target = join(cacheFolder(), "cargo");
   execFileSync("cargo", [
@@ -75,7 +83,7 @@ export function barePeers(
   const program = [
     join(target, "release/examples/bare_call"),
     component,
-    "reverse",
+    fn,
     String(calls),
     "1",
     ...(Object.values(cases).some((printed) => printed.startsWith("library")) ? ["library"] : []),
