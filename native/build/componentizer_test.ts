@@ -7,6 +7,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
@@ -48,6 +49,17 @@ test("bindings of C and Go are whole: what a compiler needs beside the program",
     for (const part of ["LICENSE", "wit/runtime/runtime.go", "wit/types/result.go"]) {
       assert.ok(text(`go/pkg/${part}`) !== "", part);
     }
+  });
+});
+
+test("a program with a start becomes a component that exports it", async () => {
+  const { componentWit, parse } = await import("@bytecodealliance/jco-transpile/wasm-tools");
+  const core = await parse('(module (memory (export "memory") 1) (func (export "_start")))');
+  await inFolder(async (folder, call) => {
+    writeFileSync(join(folder, "core.wasm"), core);
+    assert.equal(await call("command", "core.wasm", "component.wasm"), "0");
+    const wit = await componentWit(new Uint8Array(readFileSync(join(folder, "component.wasm"))));
+    assert.match(wit, /export wasi:cli\/run@0\.2\.\d+;/);
   });
 });
 

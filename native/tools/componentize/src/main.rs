@@ -5,6 +5,7 @@
 //! `bindings LANGUAGE WIT WORLD OUT` writes the source files that a program in `c` or `go` is
 //! compiled with into a folder. `component CORE OUT [WIT WORLD]` makes the core module that the
 //! compiler gave, for WASI's first preview, a component; a module of C carries its world already.
+//! `command CORE OUT` does it with a program that has a start and no world.
 
 mod bindings;
 mod component;
@@ -15,7 +16,8 @@ use std::process::ExitCode;
 use wit_bindgen_core::wit_parser::{Resolve, WorldId};
 
 const USAGE: &str = "usage: atoll-componentize bindings c|go WIT WORLD OUT
-       atoll-componentize component CORE OUT [WIT WORLD]";
+       atoll-componentize component CORE OUT [WIT WORLD]
+       atoll-componentize command CORE OUT";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,18 +37,25 @@ fn run(arguments: &[String]) -> Result<()> {
             let (mut resolve, world) = world_of(wit, world)?;
             bindings::write(language, &mut resolve, world, Path::new(out))
         }
-        ["component", core, out] => write_component(core, out, None),
-        ["component", core, out, wit, world] => {
-            write_component(core, out, Some(&world_of(wit, world)?))
+        ["component", core, out] => {
+            convert(core, out, |module| component::of_reactor(module, None))
         }
+        ["component", core, out, wit, world] => {
+            let world = world_of(wit, world)?;
+            convert(core, out, |module| {
+                component::of_reactor(module, Some(&world))
+            })
+        }
+        ["command", core, out] => convert(core, out, |module| component::of_command(&module)),
         _ => bail!("{USAGE}"),
     }
 }
 
-fn write_component(core: &str, out: &str, world: Option<&(Resolve, WorldId)>) -> Result<()> {
+/// Writes what `make` makes of a core module.
+fn convert(core: &str, out: &str, make: impl FnOnce(Vec<u8>) -> Result<Vec<u8>>) -> Result<()> {
     let module = std::fs::read(core).with_context(|| format!("Cannot read \"{core}\""))?;
-    let component = component::of_module(module, world)
-        .with_context(|| format!("Cannot make a component of \"{core}\""))?;
+    let component =
+        make(module).with_context(|| format!("Cannot make a component of \"{core}\""))?;
     std::fs::write(out, component).with_context(|| format!("Cannot write \"{out}\""))
 }
 
