@@ -47,12 +47,15 @@ export interface ClientMemory {
   frame(index: number, capacity: number): { readonly reader: FrameReader; readonly offset: number };
   /** The upper half of the request id in the frame of a slot. */
   requestHigh(index: number): number;
+  /** Lower half of the request id of the frame in a slot. */
+  requestLow(index: number): number;
   /** Makes every view of the arena unusable. */
   detach(): void;
 }
 
 const HEADER_WORDS = FRAME_BYTES / 4;
 const EVENT_WORDS = EVENT_BYTES / 4;
+const REQUEST_LOW_WORD = 2;
 const REQUEST_HIGH_WORD = 3;
 /** Events of atoll_reap begin here in the client's area. */
 const REAPED_OFFSET = 64;
@@ -106,6 +109,10 @@ export class MappedMemory implements ClientMemory {
 
   requestHigh(index: number): number {
     return this.#words[index * (SLOT_BYTES / 4) + REQUEST_HIGH_WORD] ?? 0;
+  }
+
+  requestLow(index: number): number {
+    return this.#words[index * (SLOT_BYTES / 4) + REQUEST_LOW_WORD] ?? 0;
   }
 
   detach(): void {
@@ -174,6 +181,11 @@ export class CopiedMemory implements ClientMemory {
   requestHigh(index: number): number {
     this.#copyOut(index, 0, this.#headerBytes, FRAME_BYTES);
     return new Uint32Array(this.#headerBytes.buffer)[REQUEST_HIGH_WORD] ?? 0;
+  }
+
+  requestLow(index: number): number {
+    this.#copyOut(index, 0, this.#headerBytes, FRAME_BYTES);
+    return new Uint32Array(this.#headerBytes.buffer)[REQUEST_LOW_WORD] ?? 0;
   }
 
   detach(): void {}

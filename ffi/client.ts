@@ -15,7 +15,7 @@ import { bytesArgument, check, type NativeLibrary, outArgument } from "./library
 import { type ClientSettings, closeClient, openClient, type OpenedClient } from "./open.ts";
 import { findPlugin, findTarget, type PluginInfo } from "./names.ts";
 import { spreadPayload } from "./parts.ts";
-import { PlainCall, type Reply } from "./pending.ts";
+import { type PendingCall, PlainCall, type Reply } from "./pending.ts";
 import { type NativeStats, readStats } from "./stats.ts";
 import { type ChunkSender, HttpExchange, type HttpReply, wholeReply } from "./stream.ts";
 
@@ -36,6 +36,8 @@ export interface SubmitOptions {
   readonly detached?: boolean | undefined;
   /** Who gets the guest's log lines: a number from `addLog`. */
   readonly owner?: number | undefined;
+  /** Gets this call's log lines, besides its owner. */
+  readonly follower?: LogListener | undefined;
   /** The call's trace context, as `traceparentExtension` makes it. */
   readonly trace?: Uint8Array | null | undefined;
 }
@@ -202,8 +204,14 @@ export class NativeClient implements ChunkSender {
 
   #later(options: SubmitOptions): Promise<Reply> {
     const call = new PlainCall();
-    this.#events.await(call, options.signal);
+    this.#await(call, options);
     return call.promise;
+  }
+
+  /** The call that was submitted just now goes on. */
+  #await(call: PendingCall, options: SubmitOptions): void {
+    const followed = options.follower ? this.#events.following(call, this.#requests) : call;
+    this.#events.await(followed, options.signal);
   }
 
   /**
@@ -234,7 +242,7 @@ export class NativeClient implements ChunkSender {
       return wholeReply(reply);
     }
     const exchange = new HttpExchange(this, frame.toError ?? ((error) => error));
-    this.#events.await(exchange, options.signal);
+    this.#await(exchange, options);
     if (!whole) exchange.pump(body instanceof Uint8Array ? streamOf(body) : body);
     return exchange.promise;
   }
@@ -370,11 +378,16 @@ export class NativeClient implements ChunkSender {
     writeHeader(slot.header, kind, flags, words, request, owner, target, budgetUs, length);
     const memory = this.#memory;
     if (!memory.mapped) memory.commit(slot, extensionBytes + length);
+    if (options.follower) this.#events.follow(request, options.follower);
     const status = this.#submit(this.#client, slot.index);
     if (status === STATUS.OK || status === STATUS.PENDING) {
       if (!memory.mapped) memory.loadSubmitted();
-      return status === STATUS.OK ? this.#events.submitted(slot) : null;
+      if (status !== STATUS.OK) return null;
+      const reply = this.#events.submitted(slot);
+      if (options.follower) this.#events.unfollow(request);
+      return reply;
     }
+    if (options.follower) this.#events.unfollow(request);
     // Refused: the slot and its parts are still ours. After every other end they are not, also
     // when the call ended inside of the submit, as an engine may well do with parts.
     this.#slots.put(slot);

@@ -66,6 +66,8 @@ export class EventReader {
   readonly #slots: SlotCache;
   readonly #pending = new Map<number, PendingCall>();
   readonly #logs = new Map<number, LogListener>();
+  /** Of single calls, by the lower half of their request ids. */
+  readonly #followers = new Map<number, LogListener>();
   #wake: WakeSource | null = null;
   #owners = 0;
   #reaping = false;
@@ -118,6 +120,23 @@ export class EventReader {
 
   removeLog(owner: number): void {
     this.#logs.delete(owner);
+  }
+
+  /** Registers who follows the call of a request id, before it is submitted. */
+  follow(request: number, follower: LogListener): void {
+    this.#followers.set(request, follower);
+  }
+
+  /** The call has ended: what it wrote is delivered, then nothing more. */
+  unfollow(request: number): void {
+    if (!this.#stopped) this.reap();
+    this.#followers.delete(request);
+  }
+
+  /** A call that is followed goes on: it is unfollowed at its end. */
+  following(call: PendingCall, request: number): PendingCall {
+    // Its lines come before its reply on the ring.
+    return new FollowedCall(call, () => void this.#followers.delete(request));
   }
 
   /** The ticket in the event of an accepted submit; the call waits for its end from here on. */
@@ -254,16 +273,21 @@ export class EventReader {
     const frame = (flags & FLAG.EXTENDED) === 0 ? null : this.#frame(index);
     const owner = frame === null ? this.#memory.requestHigh(index) : frame.requestHigh;
     const listener = this.#logs.get(owner);
-    if (!listener) return;
+    const follower = this.#followers.size === 0
+      ? undefined
+      : this.#followers.get(frame === null ? this.#memory.requestLow(index) : frame.requestLow);
+    if (!listener && !follower) return;
     const traceId = frame === null ? "" : frame.traceIdHex;
     const text = decoder.decode(frame?.payload ?? this.#memory.payload(index, length));
-    try {
-      listener(lineKind(flags), text, lost, traceId);
-    } catch (error) {
-      // The listener's own fault must not stop the other events; it surfaces as uncaught.
-      queueMicrotask(() => {
-        throw error;
-      });
+    for (const one of [listener, follower]) {
+      try {
+        one?.(lineKind(flags), text, lost, traceId);
+      } catch (error) {
+        // The listener's own fault must not stop the other events; it surfaces as uncaught.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
     }
   }
 
@@ -291,15 +315,12 @@ function lineKind(flags: number): LineKind {
   return (flags & FLAG.STDERR) === 0 ? "stdout" : "stderr";
 }
 
-/** A call that also asks for its end when a signal is aborted. */
-class SignalledCall implements PendingCall {
-  constructor(
-    private readonly call: PendingCall,
-    private readonly signal: AbortSignal,
-    private readonly cancel: () => void,
-  ) {
-    signal.addEventListener("abort", cancel, { once: true });
-  }
+/** A call around which something is done at its end. */
+abstract class WrappedCall implements PendingCall {
+  constructor(private readonly call: PendingCall) {}
+
+  /** Before the call hears of its end. */
+  protected abstract ended(): void;
 
   get ticket(): number {
     return this.call.ticket;
@@ -322,12 +343,35 @@ class SignalledCall implements PendingCall {
   }
 
   onReply(reply: Reply): void {
-    this.signal.removeEventListener("abort", this.cancel);
+    this.ended();
     this.call.onReply(reply);
   }
 
   onLost(error: NativeError): void {
-    this.signal.removeEventListener("abort", this.cancel);
+    this.ended();
     this.call.onLost(error);
+  }
+}
+
+/** A call that also asks for its end when a signal is aborted. */
+class SignalledCall extends WrappedCall {
+  constructor(
+    call: PendingCall,
+    private readonly signal: AbortSignal,
+    private readonly cancel: () => void,
+  ) {
+    super(call);
+    signal.addEventListener("abort", cancel, { once: true });
+  }
+
+  protected ended(): void {
+    this.signal.removeEventListener("abort", this.cancel);
+  }
+}
+
+/** A call that somebody follows until its end. */
+class FollowedCall extends WrappedCall {
+  constructor(call: PendingCall, protected readonly ended: () => void) {
+    super(call);
   }
 }

@@ -8,7 +8,7 @@
  * an engine that asks gets one of its own.
  */
 import { AtollError } from "../core/errors.ts";
-import type { CallOptions } from "../sandbox/sandbox.ts";
+import type { CallFollower, CallOptions } from "../sandbox/sandbox.ts";
 
 /**
  * What is thrown when a request's body cannot be read to its end. That is the client's doing, where
@@ -20,6 +20,8 @@ export function brokenOff(cause: unknown): AtollError {
 
 /** Options of a call that may be cancelled from outside while it runs, and that may be traced. */
 export class ClientGone implements CallOptions {
+  /** Whoever follows the call. */
+  follower?: CallFollower;
   #controller: AbortController | null = null;
 
   /** @param headers of the request, when it has any */
@@ -38,6 +40,12 @@ export class ClientGone implements CallOptions {
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
     return this.#controller.signal;
+  }
+
+  /** The client is known to be gone. */
+  gone(): void {
+    this.#controller ??= new AbortController();
+    this.#controller.abort();
   }
 
   /** Ends the call with the source from now on: the call is under way. */

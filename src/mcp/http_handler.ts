@@ -1,5 +1,6 @@
 /**
- * Streamable HTTP on one endpoint: a POST is one message, its response is one JSON body.
+ * Streamable HTTP on one endpoint: a POST is one message, its response is one JSON body, or a stream
+ * of events where the client has asked to be told of its call and there is something to tell.
  *
  * Owns: methods and media types, the version header, batches of 2025-03-26, status codes. Must not
  * know routes, Host and Origin (the app checks them before) or what a method does.
@@ -13,6 +14,8 @@ import { readBody } from "./body.ts";
 import { isObject, parseJson, parseMessage, type Request as Message } from "./envelope.ts";
 import { HEADER_MISMATCH, INVALID_PARAMS, INVALID_REQUEST } from "./errors.ts";
 import { declaredCapabilities, declaredVersion } from "./metadata.ts";
+import { EventStream } from "./event_stream.ts";
+import { unsupportedVersion } from "./failures.ts";
 import { errorText } from "./render.ts";
 import { headerMismatch } from "./request_headers.ts";
 import {
@@ -23,7 +26,7 @@ import {
   R2026_07_28,
   type Revision,
 } from "./revisions.ts";
-import { type Context, type McpServer, type Reply, unsupportedVersion } from "./server.ts";
+import { type Context, type McpServer, type Reply } from "./server.ts";
 
 /** Builds the response to what is refused before it is a message (problem+json). */
 export type Refuse = (
@@ -37,6 +40,13 @@ export interface McpHttpOptions {
   /** The longest body in bytes. */
   readonly bodyBytes: number;
   readonly refuse: Refuse;
+}
+
+/** How a request is answered, and how it ends early. */
+interface Way {
+  readonly call: ClientGone;
+  /** Null: the client takes JSON only, or it is one of several in a batch. */
+  readonly events: EventStream | null;
 }
 
 const JSON_INIT = { headers: { "content-type": "application/json" } };
@@ -74,10 +84,13 @@ export class McpHttpHandler {
     const parsed = parseJson(bytes);
     if (!("value" in parsed)) return respond(badRequest(parsed.code, parsed.message));
     const version = headers.get("mcp-protocol-version");
-    const reply = Array.isArray(parsed.value)
-      ? this.#batch(parsed.value, version, request)
-      : this.#single(parsed.value, version, request);
-    return reply instanceof Promise ? respond(await reply) : respond(reply);
+    if (Array.isArray(parsed.value)) {
+      return respond(await this.#batch(parsed.value, version, request));
+    }
+    const call = new ClientGone(headers);
+    const events = acceptsEvents(headers) ? new EventStream(() => call.gone()) : null;
+    const reply = this.#single(parsed.value, version, request, { call, events });
+    return events === null ? respond(await reply) : await answer(reply, events);
   }
 
   #refuseMedia(headers: Headers): Response | null {
@@ -99,11 +112,12 @@ export class McpHttpHandler {
     value: unknown,
     version: string | null,
     request: Request,
+    way: Way,
   ): Reply | null | Promise<Reply | null> {
     const message = parseMessage(value);
     switch (message.kind) {
       case "request":
-        return this.#request(message, version, request);
+        return this.#request(message, version, request, way);
       case "malformed":
         return badRequest(message.code, message.message, message.id);
       case "notification": {
@@ -123,13 +137,18 @@ export class McpHttpHandler {
     }
   }
 
-  #request(message: Message, version: string | null, request: Request): Reply | Promise<Reply> {
+  #request(
+    message: Message,
+    version: string | null,
+    request: Request,
+    way: Way,
+  ): Reply | Promise<Reply> {
     const declared = declaredVersion(message.params);
     if (version !== MODERN && declared === null) {
       const revision = revisionOfHeader(version);
       return revision === null
         ? unsupportedVersion(message.id, version ?? "", HTTP_REVISIONS)
-        : this.#serve(message, revision, null, request);
+        : this.#serve(message, revision, null, request, way);
     }
     if (declared !== null && declared !== version) {
       return mismatch(
@@ -144,7 +163,7 @@ export class McpHttpHandler {
       // A version with a handshake, repeated in the body: nothing in it is of the newer protocol.
       return revision === undefined
         ? unsupportedVersion(message.id, version ?? "", HTTP_REVISIONS)
-        : this.#serve(message, revision, null, request);
+        : this.#serve(message, revision, null, request, way);
     }
     const different = headerMismatch(request.headers, message);
     if (different !== null) return mismatch(message, different);
@@ -152,7 +171,7 @@ export class McpHttpHandler {
     if (typeof capabilities === "string") {
       return badRequest(INVALID_PARAMS, capabilities, message.id);
     }
-    return this.#serve(message, R2026_07_28, capabilities, request);
+    return this.#serve(message, R2026_07_28, capabilities, request, way);
   }
 
   #serve(
@@ -160,13 +179,14 @@ export class McpHttpHandler {
     revision: Revision,
     capabilities: Context["clientCapabilities"],
     request: Request,
+    { call, events }: Way,
   ): Reply | Promise<Reply> {
-    const call = new ClientGone(request.headers);
     const reply = this.#server.request(message, {
       revision,
       revisions: HTTP_REVISIONS,
       clientCapabilities: capabilities,
       call,
+      ...(events === null ? {} : { notifier: events }),
     });
     if (reply instanceof Promise) call.follow(request.signal);
     return reply;
@@ -192,7 +212,8 @@ export class McpHttpHandler {
     if (isObject(value) && value.method === "initialize") {
       return badRequest(INVALID_REQUEST, "initialize must not be part of a batch");
     }
-    return this.#single(value, R2025_03_26.name, request);
+    const call = new ClientGone(request.headers);
+    return this.#single(value, R2025_03_26.name, request, { call, events: null });
   }
 }
 
@@ -215,6 +236,29 @@ function acceptsJson(accept: string): boolean {
     const matches = type === "application/json" || type === "application/*" || type === "*/*";
     return matches && !parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter));
   });
+}
+
+/** Whether a client takes a stream of events: each that follows the protocol names it. */
+function acceptsEvents(headers: Headers): boolean {
+  return headers.get("accept")?.toLowerCase().includes("text/event-stream") ?? false;
+}
+
+/** As JSON, unless there is something to tell before the answer is there. */
+async function answer(
+  reply: Reply | null | Promise<Reply | null>,
+  events: EventStream,
+): Promise<Response> {
+  if (reply instanceof Promise) {
+    await Promise.race([reply, events.begun]);
+    // What comes in the same turn as the answer would make a stream of it for nothing.
+    if (!events.started) return respond(await reply);
+    const response = events.response();
+    reply.then((done) => events.end(done === null ? "" : textOf(done)));
+    return response;
+  }
+  if (!events.started || reply === null) return respond(reply);
+  events.end(textOf(reply));
+  return events.response();
 }
 
 function mismatch(message: Message, detail: string): Reply {

@@ -6,9 +6,10 @@
  * once, no schema library, no copy of the result.
  */
 import { AtollError, toAtollError } from "../core/errors.ts";
+import type { Limits } from "../core/limits.ts";
 import { nearest } from "../core/nearest.ts";
 import type { CallableTool } from "../dispatch/dispatcher.ts";
-import type { CallOptions, CallOutcome } from "../sandbox/sandbox.ts";
+import type { CallFollower, CallOptions, CallOutcome } from "../sandbox/sandbox.ts";
 import { argumentsText } from "./arguments.ts";
 import { Catalog, type ListedTool, type ToolSource } from "./catalog.ts";
 import {
@@ -23,18 +24,34 @@ import {
   INTERNAL_ERROR,
   INVALID_PARAMS,
   METHOD_NOT_FOUND,
-  MISSING_CLIENT_CAPABILITY,
-  NOT_SERVED,
   protocolCode,
-  UNSUPPORTED_PROTOCOL_VERSION,
 } from "./errors.ts";
+import {
+  badCursor,
+  type Failure,
+  invalidLevel,
+  invalidParams,
+  missingCapability,
+  shortened,
+  stillStarting,
+} from "./failures.ts";
+import {
+  CallNotifications,
+  isLogLevel,
+  type LogLevel,
+  type Notifier,
+  progressToken,
+  requestedLogLevel,
+} from "./notifications.ts";
 import { wrapsError } from "./output_schema.ts";
 import { errorText, explain, Renderer, type ServerInfo } from "./render.ts";
 import { negotiate, type Revision } from "./revisions.ts";
 
 /** A tool as the protocol sees it: listed by the catalog, called by the dispatcher. */
 export interface McpTool extends ListedTool, CallableTool {
-  readonly plugin: ListedTool["plugin"] & CallableTool["plugin"];
+  readonly plugin: ListedTool["plugin"] & CallableTool["plugin"] & {
+    readonly limits: Pick<Limits, "logBytes">;
+  };
   /** Capabilities that the client must have declared, as `sampling`; absent: none. */
   readonly requiredClientCapabilities?: readonly string[];
 }
@@ -65,6 +82,17 @@ export interface McpServerOptions {
   readonly instructions?: string;
 }
 
+/** Options of a call, to which the protocol adds who follows it. */
+export interface RequestOptions extends CallOptions {
+  follower?: CallFollower;
+}
+
+/** What a client that stays connected has set. */
+export interface LogSession {
+  /** Null: it has not said. */
+  level: LogLevel | null;
+}
+
 /** Who asks, and under which rules. */
 export interface Context {
   readonly revision: Revision;
@@ -72,18 +100,14 @@ export interface Context {
   readonly revisions: readonly Revision[];
   /** What the client declared; null when it cannot be known (older revisions without a session). */
   readonly clientCapabilities: Fields | null;
-  /** Passed to the sandbox as it is; `signal` may be a getter, so that it costs only when read. */
-  readonly call?: CallOptions;
+  /** Passed to the sandbox; `signal` may be a getter, so that it costs only when read. */
+  readonly call?: RequestOptions;
+  /** Absent: the answer is all that the client can be sent. */
+  readonly notifier?: Notifier;
+  /** Of a client that says once what it wants to be told (`logging/setLevel`). */
+  readonly logging?: LogSession;
   /** Called by `initialize` with the revision that was agreed on. */
   readonly onInitialize?: (revision: Revision, clientCapabilities: Fields) => void;
-}
-
-/** An answer that is not an ordinary result. */
-export interface Failure {
-  readonly text: string;
-  readonly httpStatus: number;
-  /** Seconds after which another try makes sense. */
-  readonly retryAfterSeconds?: number;
 }
 
 /** A text is an ordinary answer (HTTP 200). */
@@ -95,10 +119,14 @@ export type Reply = string | Failure;
  * to deliver and is a method that is not found, as "Streamable HTTP" has it for those a server does
  * not implement; `server/discover` is the only one that each server must. `ttlMs` says when to ask.
  */
-const CAPABILITIES = `"capabilities":{"tools":{},"prompts":{},"resources":{}}`;
+const FEATURES = `"tools":{},"prompts":{},"resources":{}`;
+/**
+ * Log messages go to clients of 2026-07-28, which ask for them in each request. Of older ones only a
+ * connection that lasts can have said what it wants; HTTP has no sessions here.
+ */
+const CAPABILITIES = `"capabilities":{${FEATURES}}`;
+const CAPABILITIES_AND_LOGGING = `"capabilities":{${FEATURES},"logging":{}}`;
 const UNCACHED = `,"ttlMs":0,"cacheScope":"public"`;
-/** Seconds after which a plugin that is being built may be there. */
-const BUILD_RETRY_SECONDS = 5;
 /** Parameters of a request that carries none. */
 const NO_ARGUMENTS = "{}";
 
@@ -147,7 +175,7 @@ export class McpServer {
         return this.#render.result(
           id,
           revision,
-          `"supportedVersions":${versions},${CAPABILITIES}${this.#instructions}${this.#caching}`,
+          `"supportedVersions":${versions},${CAPABILITIES_AND_LOGGING}${this.#instructions}${this.#caching}`,
         );
       }
       default:
@@ -163,6 +191,10 @@ export class McpServer {
         return this.#initialize(id, params, context);
       case "ping":
         return this.#render.result(id, revision, "");
+      case "logging/setLevel":
+        return context.logging === undefined
+          ? this.#shared(id, method, params, revision)
+          : this.#setLevel(id, params.level, revision, context.logging);
       default:
         return this.#shared(id, method, params, revision);
     }
@@ -202,9 +234,16 @@ export class McpServer {
     return this.#render.result(
       id,
       revision,
-      `"protocolVersion":"${revision.name}",${CAPABILITIES},` +
+      `"protocolVersion":"${revision.name}",` +
+        `${context.logging === undefined ? CAPABILITIES : CAPABILITIES_AND_LOGGING},` +
         `"serverInfo":${JSON.stringify(this.#options.info)}${this.#instructions}`,
     );
+  }
+
+  #setLevel(id: RequestId, level: unknown, revision: Revision, session: LogSession): Reply {
+    if (!isLogLevel(level)) return invalidLevel(id, level);
+    session.level = level;
+    return this.#render.result(id, revision, "");
   }
 
   /** A list that is about to grow must not be kept. */
@@ -256,21 +295,48 @@ export class McpServer {
       }
     }
     if (tool.requiredClientCapabilities !== undefined) {
-      const refusal = missingCapability(id, tool, tool.requiredClientCapabilities, context);
+      const refusal = missingCapability(
+        id,
+        tool.name,
+        tool.requiredClientCapabilities,
+        context.clientCapabilities,
+        context.revision,
+      );
       if (refusal !== null) return refusal;
     }
+    const notifications = notificationsOf(request, tool, context);
+    if (notifications !== null && "text" in notifications) return notifications;
+    return this.#run(id, tool, json, context, notifications);
+  }
+
+  #run(
+    id: RequestId,
+    tool: McpTool,
+    json: string,
+    context: Context,
+    notifications: CallNotifications | null,
+  ): Reply | Promise<Reply> {
     const { revision } = context;
+    let call = context.call;
+    if (notifications !== null) {
+      call ??= {};
+      call.follower = notifications;
+    }
+    const failed = (error: unknown) => {
+      notifications?.end();
+      return this.#failedCall(id, revision, tool, error);
+    };
+    const ended = (outcome: CallOutcome) => {
+      notifications?.end();
+      return this.#outcome(id, revision, tool, outcome);
+    };
     let outcome: CallOutcome | Promise<CallOutcome>;
     try {
-      outcome = this.#options.dispatcher.callTool(tool, json, context.call);
+      outcome = this.#options.dispatcher.callTool(tool, json, call);
     } catch (error) {
-      return this.#failedCall(id, revision, tool, error);
+      return failed(error);
     }
-    if (!(outcome instanceof Promise)) return this.#outcome(id, revision, tool, outcome);
-    return outcome.then(
-      (done) => this.#outcome(id, revision, tool, done),
-      (error) => this.#failedCall(id, revision, tool, error),
-    );
+    return outcome instanceof Promise ? outcome.then(ended, failed) : ended(outcome);
   }
 
   #outcome(id: RequestId, revision: Revision, tool: McpTool, outcome: CallOutcome): string {
@@ -327,64 +393,22 @@ export class McpServer {
   }
 }
 
-/** The refusal of a revision that is not spoken on a transport. */
-export function unsupportedVersion(
-  id: RequestId | null,
-  requested: string,
-  revisions: readonly Revision[],
-): Failure {
-  const supported = revisions.map((revision) => revision.name);
-  const text = errorText(
-    id,
-    UNSUPPORTED_PROTOCOL_VERSION,
-    `Unsupported protocol version: ${requested}; supported are ${supported.join(", ")}`,
-    { supported, requested },
-  );
-  return { text, httpStatus: 400 };
-}
-
-/** The answer while a plugin that may have the tool is still being built or loaded. */
-function stillStarting(id: RequestId, name: string, pending: readonly string[]): Failure {
-  const message = `Tool ${shortened(name)} is not there yet: still building ${pending.join(", ")}`;
-  const data = { reason: "starting", pending, retryAfterSeconds: BUILD_RETRY_SECONDS };
-  return {
-    text: errorText(id, NOT_SERVED, message, data),
-    httpStatus: 200,
-    retryAfterSeconds: BUILD_RETRY_SECONDS,
-  };
-}
-
-function shortened(name: string): string {
-  return name.length > 128 ? `${name.slice(0, 128)}…` : name;
-}
-
-function invalidParams(id: RequestId, message: string): Failure {
-  return { text: errorText(id, INVALID_PARAMS, message), httpStatus: 200 };
-}
-
-function badCursor(id: RequestId): Failure {
-  return invalidParams(id, "params.cursor is not a cursor of this server");
-}
-
-/** The refusal of a call whose tool needs what the client did not declare, or null. */
-function missingCapability(
-  id: RequestId,
+/** Who follows a call for its client; null: it wants to be told of nothing, or cannot be. */
+function notificationsOf(
+  { id, params }: Request,
   tool: McpTool,
-  required: readonly string[],
-  context: Context,
-): Failure | null {
-  const declared = context.clientCapabilities;
-  const missing = required.filter((name) =>
-    declared === null || !Object.hasOwn(declared, name) || !isObject(declared[name])
+  { revision, notifier, logging }: Context,
+): CallNotifications | Failure | null {
+  const asked = revision.modern ? requestedLogLevel(params) : logging?.level ?? null;
+  if (asked !== null && typeof asked !== "string") return invalidLevel(id, asked.wrong);
+  if (notifier === undefined) return null;
+  const token = progressToken(params);
+  if (asked === null && token === null) return null;
+  const { plugin } = tool;
+  return new CallNotifications(
+    notifier,
+    { level: asked, token },
+    plugin.id,
+    plugin.limits.logBytes,
   );
-  if (missing.length === 0) return null;
-  const message = `Tool ${tool.name} needs client capabilities that were not declared: ` +
-    missing.join(", ");
-  // The code exists since 2026-07-28.
-  const code = context.revision.modern ? MISSING_CLIENT_CAPABILITY : INVALID_PARAMS;
-  const requiredCapabilities = Object.fromEntries(missing.map((name) => [name, {}]));
-  return {
-    text: errorText(id, code, message, { requiredCapabilities }),
-    httpStatus: httpStatus(code, context.revision),
-  };
 }

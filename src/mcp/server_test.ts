@@ -85,7 +85,7 @@ test("server/discover names revisions, capabilities, itself and how long it hold
   assert.deepEqual(body.result, {
     resultType: "complete",
     supportedVersions: ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"],
-    capabilities: { tools: {}, prompts: {}, resources: {} },
+    capabilities: { tools: {}, prompts: {}, resources: {}, logging: {} },
     instructions: "Be kind",
     ttlMs: 5,
     cacheScope: "public",
@@ -109,7 +109,7 @@ test("A5: methods of the other era and unknown ones are not found", async () => 
 test("changes are not announced: none is declared, and there is nothing to listen to", async () => {
   const { server } = envelopeServer([ECHO]);
   const { result } = (await ask(server, R2026_07_28, "server/discover")).body;
-  assert.deepEqual(result.capabilities, { tools: {}, prompts: {}, resources: {} });
+  assert.deepEqual(result.capabilities, { tools: {}, prompts: {}, resources: {}, logging: {} });
   const asked = await ask(server, R2026_07_28, "subscriptions/listen", {
     notifications: { toolsListChanged: true },
   });

@@ -5,11 +5,12 @@
  * know HTTP or which runtime it is in. Nothing but messages is ever written to the output.
  * Source: "stdio" of 2026-07-28 and "Transports" of older revisions.
  */
-import type { CallOptions } from "../sandbox/sandbox.ts";
+import type { CallFollower } from "../sandbox/sandbox.ts";
 import { type Fields, parseJson, parseMessage, type Request, type RequestId } from "./envelope.ts";
 import { INVALID_PARAMS, INVALID_REQUEST } from "./errors.ts";
 import { LineSplitter } from "./lines.ts";
 import { declaredCapabilities, declaredVersion } from "./metadata.ts";
+import { unsupportedVersion } from "./failures.ts";
 import { errorText } from "./render.ts";
 import {
   BATCH_MAX,
@@ -19,7 +20,14 @@ import {
   type Revision,
   STDIO_REVISIONS,
 } from "./revisions.ts";
-import { type Context, type McpServer, type Reply, unsupportedVersion } from "./server.ts";
+import type { Notifier } from "./notifications.ts";
+import {
+  type Context,
+  type LogSession,
+  type McpServer,
+  type Reply,
+  type RequestOptions,
+} from "./server.ts";
 
 export interface StdioOptions {
   readonly server: McpServer;
@@ -84,10 +92,13 @@ class StdioSession {
   /** Agreed on by `initialize`; before it older requests are read as the newest of them. */
   #revision: Revision = R2025_11_25;
   #clientCapabilities: Fields = {};
+  readonly #logging: LogSession = { level: null };
   readonly #running = new Map<string, RunningRequest>();
   readonly #pending = new Set<Promise<void>>();
   /** Lines that wait for the output. */
   readonly #unsent: string[] = [];
+  /** UTF-16 units of them, and of what is being written. */
+  #waiting = 0;
   #writing = false;
   #written: Promise<void> = Promise.resolve();
 
@@ -183,7 +194,10 @@ class StdioSession {
     revision: Revision,
     capabilities: Fields,
   ): string | null | Promise<string | null> {
-    const running = new RunningRequest();
+    const running = new RunningRequest({
+      send: (text) => this.#send(text),
+      waiting: () => this.#waiting,
+    });
     const reply = this.#server.request(request, this.#context(revision, capabilities, running));
     if (!(reply instanceof Promise)) return textOf(reply);
     const key = keyOf(request.id);
@@ -198,13 +212,13 @@ class StdioSession {
   #context(
     revision: Revision,
     clientCapabilities: Fields | null,
-    call?: CallOptions,
+    call?: RunningRequest,
   ): Context {
     return {
       revision,
       revisions: STDIO_REVISIONS,
       clientCapabilities,
-      ...(call === undefined ? {} : { call }),
+      ...(call === undefined ? {} : { call, notifier: call, logging: this.#logging }),
       onInitialize: (agreed, capabilities) => {
         this.#revision = agreed;
         this.#clientCapabilities = capabilities;
@@ -225,6 +239,7 @@ class StdioSession {
   #send(text: string | null): void {
     if (text === null) return;
     this.#unsent.push(`${text}\n`);
+    this.#waiting += text.length + 1;
     if (this.#writing) return;
     this.#written = this.#writeAll();
     // A broken output shows when more input is read, or at the end; until then nobody waits for it.
@@ -238,7 +253,11 @@ class StdioSession {
   async #writeAll(): Promise<void> {
     // Stays set when the output fails, so that nothing follows half a message.
     this.#writing = true;
-    while (this.#unsent.length > 0) await this.#write(this.#next());
+    while (this.#unsent.length > 0) {
+      const text = this.#next();
+      await this.#write(text);
+      this.#waiting -= text.length;
+    }
     this.#writing = false;
   }
 
@@ -253,9 +272,24 @@ class StdioSession {
 }
 
 /** A request that was not answered at once; the signal is made when a sandbox asks for it. */
-class RunningRequest implements CallOptions {
+class RunningRequest implements RequestOptions, Notifier {
+  follower?: CallFollower;
   cancelled = false;
   #controller: AbortController | null = null;
+  readonly #output: { send(text: string): void; waiting(): number };
+
+  constructor(output: { send(text: string): void; waiting(): number }) {
+    this.#output = output;
+  }
+
+  get waiting(): number {
+    return this.#output.waiting();
+  }
+
+  send(text: string): void {
+    // Nothing more is said of a request that was cancelled.
+    if (!this.cancelled) this.#output.send(text);
+  }
 
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();

@@ -228,3 +228,93 @@ test("answered() waits for what runs and for its answer to be taken, not for mor
   assert.equal(JSON.parse(session.lines[0] ?? "").id, 1);
   await session.end();
 });
+
+/** A tool that says what it does and how far it is, then waits for its release. */
+function tellingTool(release: Promise<void>): EnvelopeTool {
+  return {
+    name: "unit_tell",
+    body: async (_, options) => {
+      const follower = options?.follower;
+      follower?.log({ stream: "stdout", level: "info", text: "begun", lost: 0 });
+      follower?.log({ stream: "stderr", level: "warn", text: "odd", lost: 2 });
+      follower?.progress({ progress: 1, total: 2 });
+      await release;
+      follower?.log({ stream: "stderr", level: "warn", text: "ended", lost: 0 });
+      return { kind: "ok", json: "null" };
+    },
+  };
+}
+
+test("a client that set a level is told of its calls before their answers", async () => {
+  const session = open([tellingTool(Promise.resolve())]);
+  await session.send(initialize("2025-11-25"));
+  assert.deepEqual((await session.at(0)).result.capabilities.logging, {});
+  await session.send(request(1, "tools/call", { name: "unit_tell" }));
+  assert.equal((await session.at(1)).id, 1);
+  await session.send(request(2, "logging/setLevel", { level: "loud" }));
+  assert.equal((await session.at(2)).error.code, -32602);
+  await session.send(request(3, "logging/setLevel", { level: "warning" }));
+  assert.deepEqual((await session.at(3)).result, {});
+  const _meta = { progressToken: "t" };
+  await session.send(request(4, "tools/call", { name: "unit_tell", _meta }));
+  const lines = await session.end();
+  assert.deepEqual(lines.slice(4).map((line) => JSON.parse(line).params ?? JSON.parse(line).id), [
+    { level: "warning", logger: "unit", data: { lost: 2, text: "odd" } },
+    { progressToken: "t", progress: 1, total: 2 },
+    { level: "warning", logger: "unit", data: "ended" },
+    4,
+  ]);
+});
+
+test("a request of 2026-07-28 says for itself what it wants to be told", async () => {
+  const session = open([tellingTool(Promise.resolve())]);
+  const level = { "io.modelcontextprotocol/logLevel": "info" };
+  await session.send(
+    request(1, "tools/call", { name: "unit_tell", _meta: { ...MODERN_META, ...level } }),
+  );
+  await session.send(request(2, "tools/call", { name: "unit_tell", _meta: MODERN_META }));
+  const told = (await session.end()).map((line) => JSON.parse(line) as Json);
+  assert.deepEqual(
+    told.filter((message) => message.method !== undefined).map((message) => message.params.level),
+    ["info", "warning", "warning"],
+  );
+});
+
+test("nothing more is said of a request that was cancelled", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const session = open([tellingTool(promise)]);
+  const _meta = { ...MODERN_META, "io.modelcontextprotocol/logLevel": "debug" };
+  await session.send(request(1, "tools/call", { name: "unit_tell", _meta }));
+  await session.at(1);
+  await session.send({
+    jsonrpc: "2.0",
+    method: "notifications/cancelled",
+    params: { requestId: 1 },
+  });
+  await session.send(request(2, "tools/list", { _meta: MODERN_META }));
+  assert.equal((await session.at(2)).id, 2);
+  resolve();
+  assert.equal((await session.end()).length, 3);
+});
+
+test("a client that does not read gets no more than the log's limit, and its answer", async () => {
+  let free: () => void = () => {};
+  const blocked = new Promise<void>((resolve) => free = resolve);
+  const flood: EnvelopeTool = {
+    name: "unit_flood",
+    body: async (_, options) => {
+      for (let n = 0; n < 5_000; n++) {
+        options?.follower?.log({ stream: "stdout", level: "info", text: "x".repeat(100), lost: 0 });
+      }
+      await Promise.resolve();
+      return { kind: "ok", json: "null" };
+    },
+  };
+  const session = open([flood], 10_000, () => blocked);
+  const _meta = { ...MODERN_META, "io.modelcontextprotocol/logLevel": "debug" };
+  await session.send(request(1, "tools/call", { name: "unit_flood", _meta }));
+  setTimeout(free, 20);
+  const lines = await session.end();
+  assert.ok(lines.join("\n").length < 70_000, `${lines.join("\n").length}`);
+  assert.equal(JSON.parse(lines.at(-1) ?? "").id, 1);
+});

@@ -25,12 +25,14 @@ import { NativeKeys } from "./native_keys.ts";
 import { errorOfReply, fromNative, loadError } from "./native_errors.ts";
 import { refusePrecompiled } from "./precompiled.ts";
 import type {
+  CallFollower,
   CallOptions,
   CallOutcome,
   ComponentSpec,
   ExportedFunction,
   GuestLine,
   LoadedComponent,
+  ProgressReport,
   Sandbox,
   SandboxRequest,
   SandboxResponse,
@@ -385,7 +387,8 @@ class WasmtimeComponent implements LoadedComponent {
     // Only lines carry the trace so far: without a listener it would be for nothing.
     const traceparent = this.#owner === 0 ? null : options.traceparent;
     const trace = traceparent ? traceparentExtension(traceparent) : null;
-    return new Submission(this.#owner, budgetMs && toMicroseconds(budgetMs), trace, options);
+    const budgetUs = budgetMs && toMicroseconds(budgetMs);
+    return new Submission(this.#owner, budgetUs, trace, followerOf(options.follower), options);
   }
 
   async #later<T, R>(reply: Promise<T>, finish: (reply: T) => R): Promise<R> {
@@ -424,6 +427,7 @@ class Submission implements SubmitOptions {
     readonly owner: number,
     readonly budgetUs: number | undefined,
     readonly trace: SubmitOptions["trace"],
+    readonly follower: SubmitOptions["follower"],
     call: CallOptions,
   ) {
     this.#call = call;
@@ -461,6 +465,15 @@ function lineOf(
     level: kind,
     ...(context === "" ? {} : { context }),
     text: text.slice(end + 1),
+  };
+}
+
+/** Hands the lines of one call on. */
+function followerOf(follower: CallFollower | undefined): LogListener | undefined {
+  if (follower === undefined) return undefined;
+  return (kind, text, lost) => {
+    if (kind === "progress") follower.progress(JSON.parse(text) as ProgressReport);
+    else if (kind !== "access") follower.log({ ...lineOf(kind, text), lost });
   };
 }
 

@@ -14,6 +14,7 @@ import { guardModule } from "./portable_core.ts";
 import { exchange } from "./portable_exchange.ts";
 import { CallGuard } from "./portable_guard.ts";
 import { GuestOutput } from "./portable_log.ts";
+import { GuestProgress } from "./portable_progress.ts";
 import { type CompiledComponent, type FunctionPlace, SHARED_WORDS } from "./portable_protocol.ts";
 import { PortableQueue } from "./portable_queue.ts";
 import { PortableResidents } from "./portable_residents.ts";
@@ -218,7 +219,8 @@ function knownImports() {
     queue: 0,
   };
   const guard = new CallGuard(0, none, 0, new SharedArrayBuffer(SHARED_WORDS * 4));
-  return wasiImports(guard, new GuestOutput(guard, () => {}), {});
+  const output = new GuestOutput(guard, () => {});
+  return wasiImports(guard, output, new GuestProgress(output, () => {}), {});
 }
 
 function guarded(spec: ComponentSpec, { source, modules }: Transpiled): CompiledComponent {

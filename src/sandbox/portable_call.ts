@@ -13,7 +13,7 @@ import type { Ending, ToWorker } from "./portable_protocol.ts";
 import type { Choice } from "./portable_residents.ts";
 import type { Job, PortableQueue } from "./portable_queue.ts";
 import type { CallListener, PortableThread } from "./portable_thread.ts";
-import type { CallOptions, ComponentSpec, GuestLine } from "./sandbox.ts";
+import type { CallFollower, CallOptions, ComponentSpec, GuestLine } from "./sandbox.ts";
 
 let lastId = 0;
 
@@ -42,6 +42,7 @@ export class PortableCall implements Job {
   readonly #message: Prepared;
   readonly #events: CallEvents;
   readonly #signal: AbortSignal | undefined;
+  readonly #follower: CallFollower | undefined;
   readonly #traceId: string | null;
   readonly #budgetMs: number;
   readonly #deadline: number;
@@ -65,6 +66,7 @@ export class PortableCall implements Job {
     this.key = message.op === "call" ? keyOf(spec.isolation, options.isolationKey) : null;
     this.#events = events;
     this.#signal = options.signal;
+    this.#follower = options.follower;
     const traceparent = spec.onLog ? options.traceparent : null;
     this.#traceId = traceparent ? traceIdOf(traceparent) : null;
     const { wallMs } = spec.limits;
@@ -123,6 +125,7 @@ export class PortableCall implements Job {
     const residence = choice === null ? {} : { residence: { instance: choice.resident.instance } };
     thread.start({ ...this.#message, ...residence, id: this.#id, budgetMs }, {
       log: (line) => this.#log(line),
+      progress: (report) => this.#follower?.progress(report),
       ...(head ? { head } : {}),
       ...(chunk ? { chunk } : {}),
       ...(complete ? { complete } : {}),
@@ -146,6 +149,7 @@ export class PortableCall implements Job {
   #log(line: GuestLine): void {
     const traced = this.#traceId === null ? {} : { traceId: this.#traceId };
     this.#spec.onLog?.({ ...line, lost: 0, ...traced });
+    this.#follower?.log({ ...line, lost: 0 });
   }
 
   /** How the call ended, in words. */

@@ -10,6 +10,7 @@ import { CallGuard, GuestEnded } from "./portable_guard.ts";
 import { exportedFunction, instantiate, loadCode } from "./portable_instance.ts";
 import { poll, Pollable } from "./portable_io.ts";
 import { GuestOutput } from "./portable_log.ts";
+import { GuestProgress } from "./portable_progress.ts";
 import { SHARED_WORDS } from "./portable_protocol.ts";
 import { unknownImports, wasiImports } from "./portable_wasi.ts";
 import { readWorld } from "./wit/resolve.ts";
@@ -59,7 +60,7 @@ test("portable: what one crossing makes of a guest's memory has a limit", async 
     assert.ok(item.kind === "function");
     const run = async (count: number) => {
       const guard = guardOf();
-      const imports = wasiImports(guard, new GuestOutput(guard, () => {}), {});
+      const imports = wasiImports(guard, ...outputs(guard), {});
       const instance = await instantiate(code, guard, imports);
       const list = exportedFunction(instance, { interface: null, function: item.function });
       return { guard, lift: () => list(count) as unknown[] };
@@ -91,7 +92,7 @@ test("portable: a poll of very many that are not ready waits like one of few", (
 
 test("portable: members of every object are no functions of WASI", () => {
   const guard = guardOf();
-  const known = wasiImports(guard, new GuestOutput(guard, () => {}), {});
+  const known = wasiImports(guard, ...outputs(guard), {});
   const world = readWorld(`package root:component;
 world root { import wasi:random/random@0.2.6; }
 package wasi:random@0.2.6 {
@@ -99,3 +100,8 @@ package wasi:random@0.2.6 {
 }`);
   assert.deepEqual(unknownImports(world, known), ["wasi:random/random@0.2.6#to-string"]);
 });
+
+function outputs(guard: CallGuard): [GuestOutput, GuestProgress] {
+  const output = new GuestOutput(guard, () => {});
+  return [output, new GuestProgress(output, () => {})];
+}

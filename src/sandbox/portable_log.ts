@@ -34,6 +34,14 @@ export class GuestOutput {
     this.#left = this.#guard.limits.logBytes;
   }
 
+  /** Whether there is room for a line of the host's; takes the room. */
+  afford(bytes: number): boolean {
+    const cost = Math.max(LINE_COST_MIN, bytes);
+    const fits = cost <= this.#left;
+    if (fits) this.#left -= cost;
+    return fits;
+  }
+
   sink(stream: StreamName): Sink {
     return {
       ...ALWAYS,

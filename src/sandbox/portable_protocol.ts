@@ -9,7 +9,7 @@ import type { ErrorData } from "../core/errors.ts";
 import type { Limits } from "../core/limits.ts";
 import type { LimitName } from "./limit_error.ts";
 import type { GuardedModule } from "./portable_core.ts";
-import type { GuestLine } from "./sandbox.ts";
+import type { GuestLine, ProgressReport } from "./sandbox.ts";
 import type { WitFunction } from "./wit/model.ts";
 
 /** Words of the shared buffer. */
@@ -103,6 +103,7 @@ export type FromWorker =
   /** The component's code cannot be used by this runtime. */
   | { readonly op: "broken"; readonly message: string }
   | { readonly op: "log"; readonly line: GuestLine }
+  | { readonly op: "progress"; readonly report: ProgressReport }
   | { readonly op: "head"; readonly status: number; readonly fields: [string, string][] }
   | { readonly op: "chunk"; readonly bytes: Uint8Array }
   /** The response is complete; the guest may still run. */

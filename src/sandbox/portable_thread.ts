@@ -18,7 +18,7 @@ import {
   type WorkerStart,
 } from "./portable_protocol.ts";
 import type { BodyMessage } from "./portable_http.ts";
-import type { GuestLine } from "./sandbox.ts";
+import type { GuestLine, ProgressReport } from "./sandbox.ts";
 
 /** How long after its deadline a call may still answer before its thread is given up. */
 const GRACE_MS = 2_000;
@@ -33,6 +33,7 @@ const WORN_BYTES = 256 * 1024 * 1024;
 /** What a call wants to hear. */
 export interface CallListener {
   log(line: GuestLine): void;
+  progress(report: ProgressReport): void;
   head?(status: number, fields: [string, string][]): void;
   chunk?(bytes: Uint8Array): void;
   complete?(): void;
@@ -163,6 +164,8 @@ export class PortableThread {
     switch (message.op) {
       case "log":
         return listener.log(message.line);
+      case "progress":
+        return listener.progress(message.report);
       case "head":
         return listener.head?.(message.status, message.fields);
       case "chunk":

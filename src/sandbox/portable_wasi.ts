@@ -9,6 +9,7 @@
 import type { CallGuard } from "./portable_guard.ts";
 import type { GuestOutput } from "./portable_log.ts";
 import type { GuestLevel } from "./sandbox.ts";
+import { type GuestProgress, PROGRESS_INTERFACE, PROGRESS_VERSION } from "./portable_progress.ts";
 import { httpImports } from "./portable_http_types.ts";
 import {
   HostResource,
@@ -48,6 +49,7 @@ class Cas extends HostResource {}
 export function wasiImports(
   guard: CallGuard,
   output: GuestOutput,
+  progress: GuestProgress,
   config: Readonly<Record<string, string>>,
 ): Imports {
   const denied = () => {
@@ -107,6 +109,12 @@ export function wasiImports(
     },
     ...NO_NAMESPACES,
     ...httpImports(guard),
+    [PROGRESS_INTERFACE]: {
+      report: (...report: Parameters<GuestProgress["report"]>) => {
+        guard.charge();
+        progress.report(...report);
+      },
+    },
   };
 }
 
@@ -188,6 +196,7 @@ const DRAFTS: ReadonlyMap<string, readonly string[]> = new Map([
   ["wasi:keyvalue", ["0.2.0-draft", "0.2.0-draft2"]],
   ["wasi:config", ["0.2.0-draft", "0.2.0-rc.1"]],
   ["wasi:logging", ["", "0.1.0-draft"]],
+  ["atoll:plugin", [PROGRESS_VERSION]],
 ]);
 
 /**

@@ -11,6 +11,7 @@ import { CallGuard, GuestEnded } from "./portable_guard.ts";
 import { HttpExchange } from "./portable_http.ts";
 import { exportedFunction, instantiate, loadCode, type LoadedCode } from "./portable_instance.ts";
 import { GuestOutput } from "./portable_log.ts";
+import { GuestProgress } from "./portable_progress.ts";
 import {
   type CallMessage,
   type DropMessage,
@@ -56,6 +57,7 @@ interface Resident {
   readonly instance: unknown;
   readonly guard: CallGuard;
   readonly output: GuestOutput;
+  readonly progress: GuestProgress;
 }
 
 /** Instances that rest, by number. */
@@ -91,11 +93,13 @@ async function outcome(message: ToWorker): Promise<Outcome> {
     new CallGuard(message.id, start.limits, message.budgetMs, start.shared);
   const output = resident?.output ??
     new GuestOutput(guard, (line) => post({ op: "log", line }));
+  const progress = resident?.progress ??
+    new GuestProgress(output, (report) => post({ op: "progress", report }));
   let ending: Ending;
   try {
     const instance = resident?.instance ??
-      await instantiate(code, guard, wasiImports(guard, output, start.config));
-    resident ??= { instance, guard, output };
+      await instantiate(code, guard, wasiImports(guard, output, progress, start.config));
+    resident ??= { instance, guard, output, progress };
     ending = message.op === "call"
       ? await call(instance, message, values)
       : await serve(instance, message, guard);
@@ -105,6 +109,7 @@ async function outcome(message: ToWorker): Promise<Outcome> {
     ending = guard.stopped ?? endingOf(thrown);
   }
   output.finish();
+  progress.finish();
   const kept = number !== undefined && resident !== undefined && "json" in ending;
   if (kept) residents.set(number, resident!);
   return { ending, memoryBytes: guard.memoryBytes, kept };

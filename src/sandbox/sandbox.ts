@@ -56,6 +56,21 @@ export interface GuestLog {
 /** What the guest said, without what the host knows of it. */
 export type GuestLine = Pick<GuestLog, "stream" | "level" | "context" | "text">;
 
+/** How far a guest says its call is. `progress` grows from report to report. */
+export interface ProgressReport {
+  readonly progress: number;
+  /** What it will come to; absent: unknown. */
+  readonly total?: number;
+  /** For people. */
+  readonly message?: string;
+}
+
+/** Who follows one call while it runs. Nothing is told after the call has ended. */
+export interface CallFollower {
+  log(line: GuestLog): void;
+  progress(report: ProgressReport): void;
+}
+
 /** A function that the component exports. */
 export interface ExportedFunction {
   /** Interface as in WIT, `demo:text/api@0.1.0`; null for a function of the world itself. */
@@ -87,6 +102,8 @@ export interface CallOptions {
    * unless the plugin says so. 1 to 1,024 bytes in UTF-8; absent: anonymous, a key of its own.
    */
   readonly isolationKey?: string;
+  /** Told what the guest writes and reports, besides whoever listens to the component. */
+  readonly follower?: CallFollower;
   /** W3C trace context of the request, as its field has it; what is not one is ignored. */
   readonly traceparent?: string | null;
 }

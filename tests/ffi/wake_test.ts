@@ -88,8 +88,17 @@ test("log lines come in order, with their stream, also from calls that ended inl
     const reply = rig.client.callBytes(logs, utf8("4"), { owner });
     assert.ok(!(reply instanceof Promise));
     await until(() => lines.length === 4);
-    assert.deepEqual(lines, ["stdout line 0", "stderr line 1", "stdout line 2", "stderr line 3"]);
+    const written = ["stdout line 0", "stderr line 1", "access line 2", "stdout line 3"];
+    assert.deepEqual(lines, written);
     assert.deepEqual(others, []);
+    // Who follows one call has its lines once the call has ended, and no other's.
+    const followed: string[] = [];
+    const follower = (stream: string, text: string) => followed.push(`${stream} ${text}`);
+    rig.client.callBytes(logs, utf8("4"), { follower });
+    assert.deepEqual(followed, written);
+    rig.client.callBytes(logs, utf8("4"));
+    await rig.client.callBytes(logs, utf8("4"), { follower, detached: true });
+    assert.deepEqual(followed, [...written, ...written]);
     // Lines that were written before the listener goes reach it.
     rig.client.callBytes(logs, utf8("2"), { owner });
     rig.client.removeLog(owner);

@@ -3,6 +3,7 @@
  * Everything that is about guests is tested with real components, in `tests/mcp` and `tests/e2e`.
  */
 import { AtollError } from "../../src/core/errors.ts";
+import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { Dispatcher } from "../../src/dispatch/dispatcher.ts";
 import { McpServer, type McpTool } from "../../src/mcp/server.ts";
 import type { CallOptions, CallOutcome, LoadedComponent } from "../../src/sandbox/sandbox.ts";
@@ -70,7 +71,7 @@ export function envelopeServer(
   } = {},
 ): { server: McpServer; logged: LoggedLine[]; dispatcher: Dispatcher } {
   const component = new EnvelopeComponent(tools.map((tool) => tool.body));
-  const plugin = { id: "unit", component };
+  const plugin = { id: "unit", component, limits: DEFAULT_LIMITS };
   const all: McpTool[] = tools.map(({ body: _, ...tool }, functionIndex) => ({
     inputSchema: { type: "object" },
     wrapsResult: false,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use wasmtime::component::ResourceTable;
@@ -24,6 +25,7 @@ use crate::keyvalue;
 use crate::limits::{Budget, Limits};
 use crate::meter::{self, Verdict};
 use crate::plugin::Plugin;
+use crate::progress::Progress;
 use crate::ticker;
 use crate::wasi;
 
@@ -46,6 +48,8 @@ pub struct Data {
     table: ResourceTable,
     grants: Option<Arc<Grants>>,
     wasi: Option<Box<wasi::Context>>,
+    /// None of a call that has reported nothing.
+    progress: Option<Box<Progress>>,
     http: WasiHttpCtx,
     /// What the messages that the guest makes come to.
     pub http_budget: HttpBudget,
@@ -84,6 +88,24 @@ impl Data {
         )
     }
 
+    /// The guest says how far it is.
+    pub fn report(&mut self, report: (f64, Option<f64>, Option<String>), now: Instant) {
+        let progress = self
+            .progress
+            .get_or_insert_with(|| Box::new(Progress::new(now)));
+        if let Some(line) = progress.take(report, now) {
+            self.output().progress(&line);
+        }
+    }
+
+    /// The call ends: what was held back of its reports is passed on.
+    fn end_progress(&mut self) {
+        let held = self.progress.take().and_then(|mut all| all.rest());
+        if let Some(line) = held {
+            self.output().progress(&line);
+        }
+    }
+
     /// What the plugin's own configuration says; none: it says nothing.
     pub fn config(&self) -> Option<&BTreeMap<String, String>> {
         self.grants.as_ref().map(|grants| &grants.config)
@@ -106,6 +128,7 @@ impl Data {
 
     /// A call of a kept instance has ended: what is written from now on has nobody to go to.
     pub fn rest(&mut self) {
+        self.end_progress();
         self.call = None;
         self.egress.accounts = None;
         if let Some(context) = &self.wasi {
@@ -123,6 +146,12 @@ impl Data {
         if let Some(context) = &self.wasi {
             context.renew(call, limits);
         }
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        self.end_progress();
     }
 }
 
@@ -227,6 +256,7 @@ pub fn store(
         table,
         grants: grants.cloned(),
         wasi: None,
+        progress: None,
         http,
         http_budget: HttpBudget::default(),
         egress: NoEgress {

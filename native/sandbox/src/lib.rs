@@ -42,6 +42,7 @@ mod logging;
 mod meter;
 mod output;
 mod plugin;
+mod progress;
 mod reply;
 pub mod request;
 mod state;

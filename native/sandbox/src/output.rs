@@ -3,7 +3,7 @@
 //! Owns: the lines of standard output and error and the messages of `wasi:logging`, counted together
 //! against one limit and sent one by one. It must not know how the guest hands them over.
 
-use crate::abi::{ATOLL_FLAG_STDERR, ATOLL_KIND_LOG};
+use crate::abi::{ATOLL_FLAG_STDERR, ATOLL_KIND_LOG, ATOLL_LINE_PROGRESS};
 use crate::host::CallRef;
 use crate::limits::{LimitExceeded, LimitKind};
 use crate::logging::Level;
@@ -50,6 +50,17 @@ impl Log {
             return Err(self.exceeded());
         }
         Ok(())
+    }
+
+    /// Sends a report of progress, as long as there is room: to be far is no reason to end a call.
+    pub fn progress(&mut self, line: &[u8]) {
+        let cost = LINE_COST_MIN.max(line.len() as u64);
+        if cost <= self.left
+            && let Some(call) = self.call
+        {
+            self.left -= cost;
+            call.event(ATOLL_KIND_LOG, ATOLL_LINE_PROGRESS, line);
+        }
     }
 
     /// Takes a message that the guest logs at a level, and sends it.

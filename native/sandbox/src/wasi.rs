@@ -30,6 +30,7 @@ use crate::keyvalue;
 use crate::limits::{Limits, RANDOM_BYTES};
 use crate::logging::{self, Level};
 use crate::output::Log;
+use crate::progress;
 use crate::wasi_config;
 
 /// Interfaces that link, at any 0.2 version.
@@ -81,7 +82,7 @@ const DRAFTS: &[&str] = &[
 
 /// Whether an import, as in `wasi:io/streams@0.2.6`, is one that links.
 pub fn is_known(import: &str) -> bool {
-    if DRAFTS.contains(&import) {
+    if DRAFTS.contains(&import) || import == progress::INTERFACE {
         return true;
     }
     match import.split_once('@') {
@@ -125,6 +126,7 @@ pub fn link(linker: &mut Linker<Data>) -> Result<()> {
     sockets::udp_create_socket::add_to_linker::<Data, WasiSockets>(l, Data::sockets)?;
     keyvalue::link(l)?;
     logging::link(l)?;
+    progress::link(l)?;
     wasi_config::link(l)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
     http_budget::link(l)
@@ -163,6 +165,12 @@ impl Context {
     pub fn log(&self, level: Level, context: &str, message: &str) -> Result<()> {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(log.message(level, context, message)?)
+    }
+
+    /// Sends a report of progress.
+    pub fn progress(&self, line: &[u8]) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.progress(line);
     }
 
     fn replace(&self, log: Log) {
@@ -312,6 +320,8 @@ mod tests {
     fn imports_are_known_by_name_and_version() {
         assert!(is_known("wasi:io/streams@0.2.6"));
         assert!(is_known("wasi:http/types@0.2.0"));
+        assert!(is_known("atoll:plugin/progress@0.1.0"));
+        assert!(!is_known("atoll:plugin/progress@0.2.0"));
         assert!(!is_known("wasi:io/streams@0.3.0"));
         assert!(!is_known("wasi:io/streams"));
         assert!(!is_known("wasi:nn/tensor@0.2.0"));
