@@ -59,7 +59,7 @@ struct Bare {
 
 impl Bare {
     fn new(path: &str, export: &str, sync: bool) -> Result<Bare, Box<dyn Error>> {
-        let engine = Engine::new(&config::wasmtime(INSTANCES))?;
+        let engine = Engine::new(&config::wasmtime(INSTANCES, config::Tasks::One))?;
         let component = Component::from_file(&engine, path)?;
         let mut linker = Linker::new(&engine);
         if sync {

@@ -15,7 +15,7 @@ use crate::abi::{
     ATOLL_TOOL_ERROR, AtollRequest,
 };
 use crate::component::ExportKind;
-use crate::error::Outcome;
+use crate::error::{Outcome, ran_out_of_fuel};
 use crate::exports::{Callee, Instances};
 use crate::function::{Fast, Function, Returns};
 use crate::host::CallRef;
@@ -108,6 +108,9 @@ pub async fn run(job: Job) -> Outcome {
     };
     let outcome = match done {
         Ok(answer) => answer.into_outcome(encoding == Encoding::Raw, &job.limits, job.out),
+        Err(Failure::Wasm(error)) if function.is_async && ran_out_of_fuel(&error) => {
+            output_limit(&job.limits)
+        }
         Err(failure) => failure.into_outcome(&job.limits),
     };
     if let Some(loan) = loan {
@@ -312,6 +315,9 @@ where
         lasting => borrow(lasting, job, function, loan).await?,
     };
     instance::expect_plain(store, &job.limits);
+    if function.is_async {
+        instance::expect_returned(store);
+    }
     let index = &function.index;
     // The results are owned: wasmtime runs the guest's post-return, which frees what they were
     // lifted from, before the call is over.
@@ -381,6 +387,9 @@ async fn dynamic(
         }
         lasting => borrow(lasting, job, function, loan).await?,
     };
+    if function.is_async {
+        instance::expect_returned(store);
+    }
     let func = instance
         .get_func(&mut *store, function.index)
         .ok_or_else(no_function)?;

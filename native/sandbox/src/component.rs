@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::abi::{ATOLL_COMPONENT, ATOLL_IO};
 use crate::cache;
@@ -30,7 +31,9 @@ use crate::plugin::Plugin;
 use crate::values::{Signature, TypeBudget};
 use crate::views::View;
 use crate::wasi;
-use crate::wit::{self, Description, ExportedFunction};
+use crate::wasi3;
+use crate::wasm::Wasm;
+use crate::wit::{self, Description, ExportedFunction, HttpVersion};
 
 /// Longest answer about a component, in bytes: its WIT twice over as JSON, and its functions.
 const ANSWER_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -55,7 +58,15 @@ pub enum ExportKind {
         reason: String,
     },
     /// A `wasi:http` handler.
-    Http(ProxyPre<Data>),
+    Http(Handler),
+}
+
+/// A `wasi:http` handler, ready to be instantiated.
+pub enum Handler {
+    /// `incoming-handler` of 0.2.
+    Incoming(ProxyPre<Data>),
+    /// `handler` of 0.3.
+    Service(ServicePre<Data>),
 }
 
 /// The name by which a component's `wasi:http` handler is found.
@@ -92,7 +103,7 @@ pub fn describe(bytes: &[u8]) -> Result<Value, Outcome> {
         "wit": description.wit,
         "imports": description.imports,
         "functions": functions,
-        "http": description.http,
+        "http": description.http.is_some(),
     }))
 }
 
@@ -151,17 +162,19 @@ pub fn load(
         digest,
         started,
     } = source;
-    let pre = engine
-        .linker()
+    let pre = wasm(engine, &description)?
+        .linker
         .instantiate_pre(&component)
         .map_err(|e| Outcome::component(format!("an import does not fit: {e:#}")))?;
     let kinds = functions(&component, &pre, &description)?;
-    let proxy = match description.http {
-        true => Some(ProxyPre::new(pre.clone()).map_err(|e| {
-            Outcome::component(format!("its wasi:http handler does not fit: {e:#}"))
-        })?),
-        false => None,
+    let handler = match description.http {
+        Some(HttpVersion::V02) => Some(ProxyPre::new(pre.clone()).map(Handler::Incoming)),
+        Some(HttpVersion::V03) => Some(ServicePre::new(pre.clone()).map(Handler::Service)),
+        None => None,
     };
+    let handler = handler
+        .transpose()
+        .map_err(|e| Outcome::component(format!("its wasi:http handler does not fit: {e:#}")))?;
 
     if engine.is_closing() {
         return Err(Outcome::cancelled());
@@ -188,7 +201,7 @@ pub fn load(
         .map(full_name)
         .zip(kinds)
         .collect();
-    exports.extend(proxy.map(|proxy| (HTTP_NAME.to_owned(), ExportKind::Http(proxy))));
+    exports.extend(handler.map(|handler| (HTTP_NAME.to_owned(), ExportKind::Http(handler))));
     let family = Family::of(engine, &plugin, isolation);
     let loaded = register(engine, plugin, family, pre, exports)?;
     let named = loaded.named;
@@ -266,18 +279,29 @@ fn read(bytes: &[u8]) -> Result<Description, Outcome> {
     Err(Outcome::json(
         ATOLL_COMPONENT,
         &json!({
-            "message": format!("the component imports what Atoll does not offer: {names}"),
+            "message": format!(
+                "the component imports what Atoll does not offer: {names}; of WASI that is what \
+                 versions 0.2 and {} have",
+                wasi3::VERSION.1
+            ),
             "imports": unknown,
         }),
     ))
 }
 
+/// The wasmtime that runs a component.
+fn wasm<'a>(engine: &'a Engine, description: &Description) -> Result<&'a Wasm, Outcome> {
+    let wasm = engine.wasms().of(description.tasks());
+    wasm.map_err(|e| Outcome::message(ATOLL_IO, e))
+}
+
 /// Machine code that was kept.
 pub fn cached(engine: &Engine, source: &Source) -> Option<(Component, Origin)> {
-    let artifact = engine.cache()?.read(&source.digest)?;
+    let wasm = wasm(engine, &source.description).ok()?;
+    let artifact = wasm.cache.as_ref()?.read(&source.digest)?;
     // SAFETY: the cache authenticated these very bytes, which nobody else can write: they come from
     // `precompile_component` of a process that has the key.
-    let component = unsafe { Component::deserialize(engine.wasm(), artifact.as_slice()) };
+    let component = unsafe { Component::deserialize(&wasm.engine, artifact.as_slice()) };
     Some((component.ok()?, Origin::Cache))
 }
 
@@ -287,16 +311,17 @@ pub fn compile(
     source: &Source,
     bytes: &[u8],
 ) -> Result<(Component, Origin), Outcome> {
-    let artifact = engine
-        .wasm()
+    let wasm = wasm(engine, &source.description)?;
+    let artifact = wasm
+        .engine
         .precompile_component(bytes)
         .map_err(|e| Outcome::component(format!("the component does not compile: {e:#}")))?;
-    if let Some(cache) = engine.cache() {
+    if let Some(cache) = &wasm.cache {
         // A cache that cannot be written costs the next start its speed and nothing else.
         let _ = cache.write(&source.digest, &artifact);
     }
     // SAFETY: these bytes were made by `precompile_component` of the same engine just above.
-    let component = unsafe { Component::deserialize(engine.wasm(), &artifact) }.map_err(|e| {
+    let component = unsafe { Component::deserialize(&wasm.engine, &artifact) }.map_err(|e| {
         Outcome::component(format!("the engine refuses the compiled component: {e:#}"))
     })?;
     Ok((component, Origin::Compiled))
@@ -333,6 +358,7 @@ fn functions(
                 index,
                 signature,
                 fast: Fast::of(&ty, pre),
+                is_async: ty.async_(),
             }),
             Err(unmappable) => ExportKind::Unmappable {
                 name: name.to_owned(),

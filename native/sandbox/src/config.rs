@@ -73,14 +73,27 @@ pub fn pool_share(memories: u32, tables: u32, core_instances: u64) -> u32 {
         .max(1)
 }
 
+/// What the guests of an engine can do at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tasks {
+    /// One thing: components of WASI 0.2.
+    One,
+    /// Asynchronous functions, streams and futures: those of WASI 0.3.
+    Many,
+}
+
 /// The wasmtime configuration for a pool of so many instances.
-pub fn wasmtime(instances: u32) -> Config {
+pub fn wasmtime(instances: u32, tasks: Tasks) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))
         .total_memories(instances)
         .total_tables(instances.saturating_mul(TABLES_EACH))
-        .total_stacks(instances)
+        .total_stacks(match tasks {
+            Tasks::One => instances,
+            // One task of each instance nested in a component may wait in the midst of a call.
+            Tasks::Many => instances.saturating_mul(CORE_INSTANCES_EACH),
+        })
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_tables_per_module(PARTS_PER_MODULE_MAX)
         .max_memories_per_module(PARTS_PER_MODULE_MAX)
@@ -93,8 +106,8 @@ pub fn wasmtime(instances: u32) -> Config {
         .wasm_component_model(true)
         .wasm_component_model_map(true)
         .wasm_component_model_fixed_length_lists(true)
-        // WASI 0.2 guests run one task; the state for more would be made for each store.
-        .concurrency_support(false)
+        // Costs state for each store, and an event loop for each call.
+        .concurrency_support(tasks == Tasks::Many)
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES)
         .async_stack_size(FIBRE_BYTES)
@@ -107,10 +120,10 @@ pub fn wasmtime(instances: u32) -> Config {
 }
 
 /// An engine with as many of the instances as the address space has room for.
-pub fn engine(instances: u32) -> Result<(Engine, u32), String> {
+pub fn engine(instances: u32, tasks: Tasks) -> Result<(Engine, u32), String> {
     let mut instances = instances.max(INSTANCES_MIN);
     loop {
-        match Engine::new(&wasmtime(instances)) {
+        match Engine::new(&wasmtime(instances, tasks)) {
             Ok(engine) => return Ok((engine, instances)),
             Err(_) if instances > INSTANCES_MIN => instances = (instances / 2).max(INSTANCES_MIN),
             Err(error) => return Err(format!("wasmtime cannot be started: {error:#}")),

@@ -43,6 +43,14 @@ impl Fuel {
     pub fn with_result(self, result: usize) -> Fuel {
         Fuel { result, ..self }
     }
+
+    /// For a call whose result the guest hands over in a call of the host.
+    pub fn with_returned(self) -> Fuel {
+        Fuel {
+            host_call: self.host_call.max(self.result),
+            ..self
+        }
+    }
 }
 
 /// The hook of every store.

@@ -12,22 +12,20 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
-use wasmtime::component::Linker;
 
 use crate::abi::{ATOLL_NOT_FOUND, ATOLL_OK, AtollStatus};
 use crate::cache::Cache;
 use crate::component::Loaded;
-use crate::config::{self, Settings};
+use crate::config::Settings;
 use crate::exports::Exports;
 use crate::host::{self, Host};
-use crate::instance::Data;
 use crate::isolation::Reserve;
 use crate::kept::{Plan, Registered};
 use crate::keyvalue::Stores;
 use crate::limits::Limits;
 use crate::plugin::Plugin;
 use crate::ticker::{Clock, Ticker};
-use crate::wasi;
+use crate::wasm::{Wasm, Wasms};
 
 /// How much less a worker's time counts than the caller's: guests that spin must not starve it.
 const WORKER_NICE: i32 = 10;
@@ -52,15 +50,12 @@ pub fn set_priority(nice: i32) {
 pub struct Engine {
     host: Host,
     number: u32,
-    wasm: wasmtime::Engine,
-    linker: Linker<Data>,
+    wasms: Arc<Wasms>,
     runtime: Handle,
     clock: Arc<Clock>,
     ticker: Thread,
-    cache: Option<Cache>,
     cache_error: Option<String>,
     stores: Stores,
-    instances: u32,
     instances_asked: u32,
     exports: Exports,
     compiling: Arc<Semaphore>,
@@ -91,36 +86,30 @@ pub struct Owner {
 impl Owner {
     /// Starts an engine. The error is a sentence.
     pub fn start(host: Host, number: u32, settings: &Settings) -> Result<Owner, String> {
-        let (wasm, instances) = config::engine(settings.instances)?;
-        let mut linker = Linker::new(&wasm);
-        wasi::link(&mut linker).map_err(|e| format!("WASI cannot be linked: {e:#}"))?;
-        let ticker =
-            Ticker::start(wasm.clone()).map_err(|e| format!("no thread for the epoch: {e}"))?;
+        let mut wasms = Wasms::new(settings.instances)?;
+        let mut cache_error = None;
+        if let (Some(folder), Some(key)) = (&settings.cache_dir, &settings.key_file) {
+            match Cache::open(folder, key, settings.cache_bytes, &wasms.one().engine) {
+                Ok(cache) => wasms.set_cache(cache),
+                Err(error) => cache_error = Some(error),
+            }
+        }
+        let wasms = Arc::new(wasms);
+        let ticker = Ticker::start(Arc::clone(&wasms))
+            .map_err(|e| format!("no thread for the epoch: {e}"))?;
         let ticker_thread = ticker.thread().ok_or("no thread for the epoch")?;
         let threads = Arc::default();
         let runtime = runtime(settings.worker_threads, &threads)
             .map_err(|e| format!("no threads for the workers: {e}"))?;
-        let (cache, cache_error) = match (&settings.cache_dir, &settings.key_file) {
-            (Some(folder), Some(key)) => {
-                match Cache::open(folder, key, settings.cache_bytes, &wasm) {
-                    Ok(cache) => (Some(cache), None),
-                    Err(error) => (None, Some(error)),
-                }
-            }
-            _ => (None, None),
-        };
         let engine = Arc::new(Engine {
             host,
             number,
-            wasm,
-            linker,
+            wasms,
             runtime: runtime.handle().clone(),
             clock: ticker.clock(),
             ticker: ticker_thread,
-            cache,
             cache_error,
             stores: Stores::new(settings.storage_dir.clone()),
-            instances,
             instances_asked: settings.instances,
             exports: Exports::default(),
             compiling: Arc::new(Semaphore::new(COMPILING_MAX)),
@@ -198,13 +187,8 @@ impl Engine {
     }
 
     /// wasmtime.
-    pub fn wasm(&self) -> &wasmtime::Engine {
-        &self.wasm
-    }
-
-    /// All imports that there are.
-    pub fn linker(&self) -> &Linker<Data> {
-        &self.linker
+    pub fn wasms(&self) -> &Wasms {
+        &self.wasms
     }
 
     /// The workers.
@@ -215,11 +199,6 @@ impl Engine {
     /// The ticker's clock.
     pub fn clock(&self) -> &Clock {
         &self.clock
-    }
-
-    /// Compiled components on disk, where that works.
-    pub fn cache(&self) -> Option<&Cache> {
-        self.cache.as_ref()
     }
 
     /// What guests keep.
@@ -399,6 +378,7 @@ impl Engine {
 
     /// Counters, and what is degraded and why.
     pub fn stats(&self) -> Value {
+        let wasm = self.wasms.one();
         let (components, kept, families) = {
             let components = self.components();
             let families: Vec<_> = components
@@ -418,22 +398,21 @@ impl Engine {
             "instancesResting": families.iter().map(|family| family.resting()).sum::<usize>(),
             "callsRunning": self.clock.running(),
             "callsMigrated": self.calls_migrated.load(Ordering::Relaxed),
-            "instances": self.instances,
+            "instances": wasm.instances,
             "instancesAsked": self.instances_asked,
-            "cache": self.cache.is_some(),
+            "cache": wasm.cache.is_some(),
             "cacheError": self.cache_error,
-            "cacheBytes": self.cache.as_ref().map(Cache::bytes),
-            "cacheBytesMax": self.cache.as_ref().map(Cache::bytes_max),
+            "cacheBytes": wasm.cache.as_ref().map(Cache::bytes),
+            "cacheBytesMax": wasm.cache.as_ref().map(Cache::bytes_max),
         });
-        if let Some(pool) = self.wasm.pooling_allocator_metrics() {
-            stats["pool"] = json!({
-                "componentInstances": pool.component_instances(),
-                "coreInstances": pool.core_instances(),
-                "memories": pool.memories(),
-                "tables": pool.tables(),
-                "stacks": pool.stacks(),
-                "memoryBytesResident": pool.unused_memory_bytes_resident(),
-            });
+        if let Some(pool) = pool(wasm) {
+            stats["pool"] = pool;
+        }
+        if let Some(many) = self.wasms.many() {
+            stats["instancesWasi3"] = many.instances.into();
+            if let Some(pool) = pool(many) {
+                stats["poolWasi3"] = pool;
+            }
         }
         stats
     }
@@ -444,4 +423,17 @@ impl Engine {
             drop(self.take_component(number));
         }
     }
+}
+
+/// What of a pool is taken.
+fn pool(wasm: &Wasm) -> Option<Value> {
+    let pool = wasm.engine.pooling_allocator_metrics()?;
+    Some(json!({
+        "componentInstances": pool.component_instances(),
+        "coreInstances": pool.core_instances(),
+        "memories": pool.memories(),
+        "tables": pool.tables(),
+        "stacks": pool.stacks(),
+        "memoryBytesResident": pool.unused_memory_bytes_resident(),
+    }))
 }

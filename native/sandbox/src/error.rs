@@ -155,6 +155,14 @@ impl Outcome {
     }
 }
 
+/// What wasmtime says when the host would copy too much out of a guest.
+const OUT_OF_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// Whether the host would have copied too much out of the guest.
+pub fn ran_out_of_fuel(error: &Error) -> bool {
+    error.root_cause().to_string().contains(OUT_OF_FUEL)
+}
+
 /// Which limit an error stands for, if it is one.
 fn exceeded(error: &Error) -> Option<LimitKind> {
     if let Some(limit) = error.downcast_ref::<LimitExceeded>() {
@@ -171,7 +179,7 @@ fn exceeded(error: &Error) -> Option<LimitKind> {
     }
     // wasmtime has no types for these; the tests fail when its words change.
     let text = error.root_cause().to_string();
-    if text.contains("fuel allocated for hostcalls has been exhausted") {
+    if text.contains(OUT_OF_FUEL) {
         // Of what a guest gives its host, arguments come out of its midst and a result does not.
         let in_guest = error.downcast_ref::<WasmBacktrace>().is_some();
         Some(if in_guest {

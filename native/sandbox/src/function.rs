@@ -18,6 +18,8 @@ pub struct Function {
     pub signature: Signature,
     /// Whether it can be called without dynamic values.
     pub fast: Fast,
+    /// It is an `async func`: its result comes out of the guest by a call of the host.
+    pub is_async: bool,
 }
 
 /// Functions with one parameter that is copied once, straight into the guest.

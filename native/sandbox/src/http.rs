@@ -1,4 +1,4 @@
-//! One request to a component's `wasi:http/incoming-handler`, in a fresh instance.
+//! One request to a component's `wasi:http` handler, in a fresh instance.
 //!
 //! Owns: bodies in both directions and their backpressure.
 //! The guest writes the response into a channel of one chunk, so guest and reader are polled
@@ -6,6 +6,7 @@
 //! events may be sent once it is on the workers.
 
 use std::convert::Infallible;
+use std::fmt::Debug;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -26,10 +27,11 @@ use crate::abi::{
     ATOLL_WOULD_BLOCK,
 };
 use crate::call::Payload;
-use crate::component::ExportKind;
+use crate::component::{ExportKind, Handler};
 use crate::error::Outcome;
 use crate::exports::Callee;
 use crate::http_head;
+use crate::http3;
 use crate::instance::{self, Data};
 use crate::isolation;
 use crate::limits::Limits;
@@ -51,20 +53,42 @@ pub struct Job {
     pub whole: bool,
 }
 
-type Response = http::Response<HyperOutgoingBody>;
-type Answered = std::result::Result<Response, ErrorCode>;
+/// What a guest answers with, by the version of its `wasi:http`.
+type Answered<B, E> = std::result::Result<http::Response<B>, E>;
 
 /// Serves the request. The instance is gone when this is done.
 pub async fn run(job: Job) -> Outcome {
-    let ExportKind::Http(proxy) = &job.callee.export.kind else {
+    let ExportKind::Http(handler) = &job.callee.export.kind else {
         return Outcome::unsupported("a function takes CALL frames");
     };
     let request = match request(&job) {
         Ok(request) => request,
         Err(outcome) => return outcome,
     };
-    let (sender, receiver) = oneshot::channel();
-    let guest = pin!(handle(proxy, &job, request, sender));
+    match handler {
+        Handler::Incoming(proxy) => {
+            let (sender, receiver) = oneshot::channel();
+            exchange(&job, handle(proxy, &job, request, sender), receiver).await
+        }
+        Handler::Service(service) => {
+            let (sender, receiver) = oneshot::channel();
+            let guest = http3::handle(service, &job, request, sender);
+            exchange(&job, guest, receiver).await
+        }
+    }
+}
+
+/// Runs a guest and reads its response.
+async fn exchange<B, E>(
+    job: &Job,
+    guest: impl Future<Output = Result<()>>,
+    receiver: oneshot::Receiver<Answered<B, E>>,
+) -> Outcome
+where
+    B: Body<Data = Bytes> + Unpin,
+    E: Debug,
+{
+    let guest = pin!(guest);
     let mut exchange = Exchange {
         guest,
         ended: None,
@@ -81,7 +105,7 @@ async fn handle(
     proxy: &ProxyPre<Data>,
     job: &Job,
     request: http::Request<UnsyncBoxBody<Bytes, Infallible>>,
-    sender: oneshot::Sender<Answered>,
+    sender: oneshot::Sender<Answered<HyperOutgoingBody, ErrorCode>>,
 ) -> Result<()> {
     let plugin = &job.callee.export.plugin;
     let mut store = instance::store(proxy.engine(), plugin, &job.limits, job.state.call());
@@ -110,16 +134,21 @@ async fn handle(
 }
 
 /// A guest and the reader of its response.
-struct Exchange<'a, G> {
+struct Exchange<'a, G, B, E> {
     guest: Pin<&'a mut G>,
     ended: Option<Result<()>>,
-    receiver: oneshot::Receiver<Answered>,
-    response: Option<Sending>,
+    receiver: oneshot::Receiver<Answered<B, E>>,
+    response: Option<Sending<B>>,
     limits: &'a Limits,
     state: &'a CallState,
 }
 
-impl<G: Future<Output = Result<()>>> Exchange<'_, G> {
+impl<G, B, E> Exchange<'_, G, B, E>
+where
+    G: Future<Output = Result<()>>,
+    B: Body<Data = Bytes> + Unpin,
+    E: Debug,
+{
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
         loop {
             if self.ended.is_none()
@@ -140,7 +169,7 @@ impl<G: Future<Output = Result<()>>> Exchange<'_, G> {
                 return Poll::Pending;
             };
             if let Some(Err(error)) = &self.ended
-                && !sending.complete
+                && sending.body.is_some()
             {
                 return Poll::Ready(Outcome::from_wasmtime(error, self.limits));
             }
@@ -166,7 +195,10 @@ impl<G: Future<Output = Result<()>>> Exchange<'_, G> {
         }
     }
 
-    fn answered(&mut self, answered: Option<Answered>) -> std::result::Result<Sending, Outcome> {
+    fn answered(
+        &mut self,
+        answered: Option<Answered<B, E>>,
+    ) -> std::result::Result<Sending<B>, Outcome> {
         match answered {
             Some(Ok(response)) => Ok(Sending::new(response)),
             Some(Err(code)) => Err(Outcome::message(
@@ -193,20 +225,20 @@ enum Progress {
 }
 
 /// A response on its way out.
-struct Sending {
+struct Sending<B> {
     /// Head, then body as far as it was not sent yet.
     buffer: Vec<u8>,
     head: usize,
-    body: HyperOutgoingBody,
+    /// Let go of at its end.
+    body: Option<B>,
     /// HEAD was sent: the rest goes out in BODY events.
     streaming: bool,
-    complete: bool,
     /// BODY with END was sent.
     closed: bool,
 }
 
-impl Sending {
-    fn new(response: Response) -> Sending {
+impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
+    fn new(response: http::Response<B>) -> Sending<B> {
         let (parts, body) = response.into_parts();
         let mut buffer = Vec::with_capacity(512);
         http_head::write(&parts, &mut buffer);
@@ -214,9 +246,8 @@ impl Sending {
         Sending {
             buffer,
             head,
-            body,
+            body: Some(body),
             streaming: false,
-            complete: false,
             closed: false,
         }
     }
@@ -226,10 +257,10 @@ impl Sending {
         if full && !self.flush(state) {
             return Progress::Waits;
         }
-        if self.complete {
+        let Some(body) = &mut self.body else {
             return self.finish(state);
-        }
-        match Pin::new(&mut self.body).poll_frame(context) {
+        };
+        match Pin::new(body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 // Trailers have no form at the boundary.
                 if let Ok(data) = frame.into_data() {
@@ -239,7 +270,7 @@ impl Sending {
             }
             Poll::Ready(Some(Err(_))) => Progress::Broken,
             Poll::Ready(None) => {
-                self.complete = true;
+                self.body = None;
                 Progress::Again
             }
             Poll::Pending => {

@@ -20,6 +20,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{
 use wasmtime_wasi_http::p2::body::HostOutgoingBody;
 use wasmtime_wasi_http::p2::types::{HostOutgoingRequest, HostOutgoingResponse};
 use wasmtime_wasi_http::p2::{HeaderResult, HttpResult};
+use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::{FieldMap, WasiHttpCtxView, WasiHttpView};
 
 use crate::instance::Data;
@@ -35,10 +36,10 @@ const MESSAGES: u64 = 8;
 const FIELD_COST: u64 = 72;
 
 /// Longest strings of a request, in bytes.
-const METHOD_MAX: usize = 64;
-const SCHEME_MAX: usize = 64;
-const AUTHORITY_MAX: usize = 1024;
-const PATH_MAX: usize = 16 * 1024;
+pub const METHOD_MAX: usize = 64;
+pub const SCHEME_MAX: usize = 64;
+pub const AUTHORITY_MAX: usize = 1024;
+pub const PATH_MAX: usize = 16 * 1024;
 
 /// What a store's messages come to.
 #[derive(Default)]
@@ -94,18 +95,31 @@ fn count(table: &mut ResourceTable) -> u64 {
                 + request.scheme.as_ref().map_or(0, scheme_length)
                 + request.authority.as_ref().map_or(0, String::len)
                 + request.path_with_query.as_ref().map_or(0, String::len);
+        } else if let Some(response) = entry.downcast_ref::<p3::Response>() {
+            add(&response.headers);
+        } else if let Some(request) = entry.downcast_ref::<p3::Request>() {
+            add(&request.headers);
+            strings += request.method.as_str().len()
+                + request.scheme.as_ref().map_or(0, |s| s.as_str().len())
+                + request.authority.as_ref().map_or(0, |a| a.as_str().len())
+                + request
+                    .path_with_query
+                    .as_ref()
+                    .map_or(0, |p| p.as_str().len());
         }
     }
     sum + strings as u64
 }
 
-fn size(map: &FieldMap) -> u64 {
+/// What the fields of a map take.
+pub fn size(map: &FieldMap) -> u64 {
     map.iter()
         .map(|(name, value)| field(name.as_str(), value.as_bytes()))
         .sum()
 }
 
-fn field(name: &str, value: &[u8]) -> u64 {
+/// What a field takes.
+pub fn field(name: &str, value: &[u8]) -> u64 {
     (name.len() + value.len()) as u64 + FIELD_COST
 }
 
@@ -259,7 +273,8 @@ fn set(
 }
 
 impl Data {
-    fn charge_http(&mut self, more: u64) -> Result<()> {
+    /// Counts more bytes; the error is the limit's.
+    pub fn charge_http(&mut self, more: u64) -> Result<()> {
         let (budget, table, limits) = self.http_parts();
         budget.charge(table, limits, more)
     }

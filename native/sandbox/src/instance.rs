@@ -4,7 +4,7 @@
 //! against one budget. It must not know what is called, nor how long the instance lives.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ use crate::http_budget::HttpBudget;
 use crate::keyvalue;
 use crate::limits::{Budget, Limits};
 use crate::meter::{self, Verdict};
+use crate::output::Log;
 use crate::plugin::Plugin;
 use crate::progress::Progress;
 use crate::ticker;
@@ -68,14 +69,24 @@ impl Data {
         self.wasi_and_table().0
     }
 
+    /// Where standard output and error go.
+    pub fn log(&mut self) -> Arc<Mutex<Log>> {
+        Arc::clone(&self.context_and_table().0.log)
+    }
+
     fn wasi_and_table(&mut self) -> (&mut WasiCtx, &mut ResourceTable) {
+        let (context, table) = self.context_and_table();
+        (&mut context.ctx, table)
+    }
+
+    fn context_and_table(&mut self) -> (&mut wasi::Context, &mut ResourceTable) {
         let context = context(
             &mut self.wasi,
             self.call,
             &self.budget,
             self.grants.as_deref(),
         );
-        (&mut context.ctx, &mut self.table)
+        (context, &mut self.table)
     }
 
     /// Where the guest's words go.
@@ -209,6 +220,10 @@ impl WasiHttpHooks for NoEgress {
         self.bodies = self.bodies.saturating_add(1);
         if self.bodies == 1 { 64 * 1024 } else { 4096 }
     }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        64 * 1024
+    }
 }
 
 /// The grant that would allow just such a request.
@@ -290,6 +305,9 @@ fn begin(store: &mut Store<Data>, limits: &Limits) {
     // Without this the deadline has already passed.
     store.set_epoch_deadline(meter::SLICE_TICKS);
     store.set_max_component_handles(size(limits.resources));
+    if let Some(table) = store.concurrent_resource_table() {
+        table.set_max_capacity(size(tasks_max(limits)));
+    }
     let data = store.data_mut();
     data.ticks_seen = ticker::ticks();
     data.fuel = fuel(limits);
@@ -301,6 +319,20 @@ fn begin(store: &mut Store<Data>, limits: &Limits) {
 pub fn expect_plain(store: &mut Store<Data>, limits: &Limits) {
     let data = store.data_mut();
     data.fuel = data.fuel.with_result(result(limits, 1));
+}
+
+/// Says that the next call's result is lifted in a call of the host by the guest: that may copy as
+/// much as a result may have.
+pub fn expect_returned(store: &mut Store<Data>) {
+    let data = store.data_mut();
+    data.fuel = data.fuel.with_returned();
+}
+
+/// Entries in wasmtime's table of tasks and of ends of streams and futures. Most things that a guest
+/// has a handle to are three or four entries, and its own call is a few; but a task that has returned
+/// goes on without a handle.
+fn tasks_max(limits: &Limits) -> u64 {
+    limits.resources.saturating_mul(4).saturating_add(16)
 }
 
 fn size(limit: u64) -> usize {

@@ -35,6 +35,15 @@ pub struct Alive {
     pub instance: Instance,
 }
 
+impl Alive {
+    /// Why nobody may call it again, if so: tasks of an earlier call would go on in a later one, with
+    /// its time and its log.
+    pub fn unrest(&mut self) -> Option<&'static str> {
+        let table = self.store.concurrent_resource_table()?;
+        (!table.is_empty()).then_some("it left tasks, streams or futures behind")
+    }
+}
+
 /// Where the instance is.
 enum Place {
     /// Here, for the next call.
@@ -140,6 +149,10 @@ impl Loan {
             discard(self.alive.take());
             self.kept.put(Place::Ended(Some(message_of(outcome))));
         } else if let Some(mut alive) = self.alive.take() {
+            if let Some(why) = alive.unrest() {
+                discard(alive);
+                return self.kept.put(Place::Ended(Some(why.to_owned())));
+            }
             alive.store.data_mut().rest();
             self.kept.put(Place::Rests(alive));
         }

@@ -282,6 +282,11 @@ impl Loan {
             self.keyed.state().lost = Lost::Yes(Some(message_of(outcome)));
             return;
         }
+        if let Some(why) = own.alive.unrest() {
+            discard(own);
+            self.keyed.state().lost = Lost::Yes(Some(why.to_owned()));
+            return;
+        }
         if own.calls_left != u32::MAX {
             own.calls_left -= 1;
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use wasmtime::Engine;
+use crate::wasm::Wasms;
 
 const TICK: Duration = Duration::from_millis(1);
 
@@ -75,8 +75,8 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Starts it for an engine.
-    pub fn start(engine: Engine) -> std::io::Result<Ticker> {
+    /// Starts it for an engine's guests.
+    pub fn start(wasms: Arc<Wasms>) -> std::io::Result<Ticker> {
         let clock = Arc::new(Clock {
             started: Instant::now(),
             now_ms: AtomicU64::new(0),
@@ -91,7 +91,7 @@ impl Ticker {
                 // Interrupting late would let a spinning guest hold its thread longer. Needs a
                 // privilege that may be missing; then the default priority has to do.
                 crate::engine::set_priority(-10);
-                run(&shared, &engine);
+                run(&shared, &wasms);
             })?;
         Ok(Ticker {
             clock,
@@ -121,12 +121,12 @@ impl Drop for Ticker {
     }
 }
 
-fn run(clock: &Clock, engine: &Engine) {
+fn run(clock: &Clock, wasms: &Wasms) {
     let mut idle = 0;
     while !clock.stop.load(Ordering::SeqCst) {
         thread::sleep(TICK);
         TICKS.0.fetch_add(1, Ordering::Relaxed);
-        engine.increment_epoch();
+        wasms.tick();
         clock.now_ms.store(clock.elapsed_ms(), Ordering::Relaxed);
         idle = if clock.running.load(Ordering::Relaxed) == 0 {
             idle + 1

@@ -32,6 +32,7 @@ use crate::logging::{self, Level};
 use crate::output::Log;
 use crate::progress;
 use crate::wasi_config;
+use crate::wasi3;
 
 /// Interfaces that link, at any 0.2 version.
 const KNOWN: &[&str] = &[
@@ -80,15 +81,16 @@ const DRAFTS: &[&str] = &[
     "wasi:logging/logging@0.1.0-draft",
 ];
 
-/// Whether an import, as in `wasi:io/streams@0.2.6`, is one that links.
+/// Whether an import, as in `wasi:io/streams@0.2.6`, is one that links; those of WASI 0.3 are too.
 pub fn is_known(import: &str) -> bool {
     if DRAFTS.contains(&import) || import == progress::INTERFACE {
         return true;
     }
     match import.split_once('@') {
-        Some((name, version)) => {
-            (version == "0.2" || version.starts_with("0.2.")) && KNOWN.contains(&name)
+        Some((name, version)) if version == "0.2" || version.starts_with("0.2.") => {
+            KNOWN.contains(&name)
         }
+        Some((name, version)) => wasi3::is_known(name, version),
         None => false,
     }
 }
@@ -147,7 +149,8 @@ fn table(data: &mut Data) -> &mut ResourceTable {
 pub struct Context {
     /// WASI's own.
     pub ctx: WasiCtx,
-    log: Arc<Mutex<Log>>,
+    /// Where its output goes.
+    pub log: Arc<Mutex<Log>>,
 }
 
 impl Context {
@@ -281,7 +284,7 @@ impl IsTerminal for Output {
 
 impl StdoutStream for Output {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 asks for this form, and nothing of it links.
+        // Nothing asks for this form: outputs of WASI 0.3 are in `wasi3`.
         Box::new(sink())
     }
 
@@ -323,6 +326,7 @@ mod tests {
         assert!(is_known("atoll:plugin/progress@0.1.0"));
         assert!(!is_known("atoll:plugin/progress@0.2.0"));
         assert!(!is_known("wasi:io/streams@0.3.0"));
+        assert!(is_known("wasi:cli/stdout@0.3.0"));
         assert!(!is_known("wasi:io/streams"));
         assert!(!is_known("wasi:nn/tensor@0.2.0"));
         assert!(is_known("wasi:keyvalue/store@0.2.0-draft2"));

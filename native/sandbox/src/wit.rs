@@ -9,6 +9,7 @@ use wit_parser::decoding::{DecodedWasm, decode};
 use wit_parser::{FunctionKind, Resolve, TypeDefKind, WorldItem, WorldKey};
 
 use crate::census::{self, Census};
+use crate::config::Tasks;
 use crate::error::forget_panic;
 use crate::wit_text;
 
@@ -40,8 +41,40 @@ pub struct Description {
     pub imports: Vec<String>,
     /// Exported functions outside `wasi:*`, in order.
     pub functions: Vec<ExportedFunction>,
-    /// It exports `wasi:http/incoming-handler` 0.2.
-    pub http: bool,
+    /// The newest `wasi:http` that it exports a handler of.
+    pub http: Option<HttpVersion>,
+}
+
+/// A version of `wasi:http`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HttpVersion {
+    /// Its handler is `wasi:http/incoming-handler`.
+    V02,
+    /// Its handler is `wasi:http/handler`.
+    V03,
+}
+
+impl HttpVersion {
+    /// That of an exported interface, if it is a handler.
+    fn of(interface: &str) -> Option<HttpVersion> {
+        if interface.starts_with("wasi:http/incoming-handler@0.2") {
+            Some(HttpVersion::V02)
+        } else if interface.starts_with("wasi:http/handler@0.3") {
+            Some(HttpVersion::V03)
+        } else {
+            None
+        }
+    }
+}
+
+impl Description {
+    /// What its guests can do at a time.
+    pub fn tasks(&self) -> Tasks {
+        match self.census.concurrent {
+            false => Tasks::One,
+            true => Tasks::Many,
+        }
+    }
 }
 
 /// Reads a component. The error is a sentence that says what the bytes are instead.
@@ -126,9 +159,12 @@ fn import_name(resolve: &Resolve, key: &WorldKey, item: &WorldItem) -> Option<St
     }
 }
 
-fn exports(resolve: &Resolve, world: wit_parser::WorldId) -> (Vec<ExportedFunction>, bool) {
+fn exports(
+    resolve: &Resolve,
+    world: wit_parser::WorldId,
+) -> (Vec<ExportedFunction>, Option<HttpVersion>) {
     let mut functions = Vec::new();
-    let mut http = false;
+    let mut http = None;
     for (key, item) in &resolve.worlds[world].exports {
         match item {
             WorldItem::Type { .. } => {}
@@ -139,7 +175,7 @@ fn exports(resolve: &Resolve, world: wit_parser::WorldId) -> (Vec<ExportedFuncti
             WorldItem::Interface { id, .. } => {
                 let interface = resolve.name_world_key(key);
                 if interface.starts_with("wasi:") {
-                    http |= interface.starts_with("wasi:http/incoming-handler@0.2");
+                    http = http.max(HttpVersion::of(&interface));
                     continue;
                 }
                 for function in resolve.interfaces[*id].functions.values() {
@@ -198,7 +234,7 @@ mod tests {
         let description = describe(b"\0asm\x0d\0\x01\0").expect("a component");
         assert!(description.imports.is_empty());
         assert!(description.functions.is_empty());
-        assert!(!description.http);
+        assert_eq!(description.http, None);
         assert!(description.wit.starts_with("package root:component;"));
     }
 }

@@ -56,6 +56,16 @@ impl Cache {
         })
     }
 
+    /// The same folder and key for another engine of the process.
+    pub fn beside(&self, engine: &Engine) -> Cache {
+        Cache {
+            folder: self.folder.clone(),
+            key: self.key,
+            compatibility: compatibility(engine),
+            bytes_max: self.bytes_max,
+        }
+    }
+
     /// Bytes of all compiled components in the folder, those of other engines too.
     pub fn bytes(&self) -> u64 {
         room::taken(&self.folder)

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use wasmtime::{Config, Engine};
 
 use super::{Cache, HEADER_BYTES, digest};
-use crate::config;
+use crate::config::{self, Tasks};
 
 struct Folder(PathBuf);
 
@@ -36,7 +36,7 @@ impl Drop for Folder {
 }
 
 fn engine() -> Engine {
-    Engine::new(&config::wasmtime(4)).unwrap()
+    Engine::new(&config::wasmtime(4, Tasks::One)).unwrap()
 }
 
 /// Makes a file look as if it was used so many seconds ago.
@@ -55,20 +55,24 @@ fn an_engine_with_another_option_or_for_another_processor_finds_nothing() {
         let cache = folder.open(1 << 20, &Engine::new(config).unwrap());
         cache.read(&digest).map(|found| found.as_slice().to_vec())
     };
-    assert_eq!(found(&config::wasmtime(4)).as_deref(), Some(&b"code"[..]));
+    assert_eq!(
+        found(&config::wasmtime(4, Tasks::One)).as_deref(),
+        Some(&b"code"[..])
+    );
     // How many instances there may be changes no code.
-    assert!(found(&config::wasmtime(8)).is_some());
-    let mut other = config::wasmtime(4);
+    assert!(found(&config::wasmtime(8, Tasks::One)).is_some());
+    assert!(found(&config::wasmtime(4, Tasks::Many)).is_none(), "tasks");
+    let mut other = config::wasmtime(4, Tasks::One);
     other.epoch_interruption(false);
     assert!(found(&other).is_none(), "epoch interruption");
-    let mut other = config::wasmtime(4);
+    let mut other = config::wasmtime(4, Tasks::One);
     other.cranelift_opt_level(wasmtime::OptLevel::None);
     assert!(found(&other).is_none(), "optimisation");
-    let mut other = config::wasmtime(4);
+    let mut other = config::wasmtime(4, Tasks::One);
     other.wasm_simd(false).wasm_relaxed_simd(false);
     assert!(found(&other).is_none(), "instructions of guests");
     // With the target named, no feature is taken from the processor that is there.
-    let mut other = config::wasmtime(4);
+    let mut other = config::wasmtime(4, Tasks::One);
     other
         .target(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))
         .unwrap();

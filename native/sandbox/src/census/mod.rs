@@ -10,6 +10,7 @@
 //! Wasmtime copies an instance with all that is nested in it wherever it is named, and a component
 //! with those that it refers to; naming one costs its whole size here as well.
 
+mod concurrent;
 mod count;
 mod read;
 mod sizes;
@@ -21,14 +22,17 @@ pub struct Census {
     /// Core instances of one instance of the component, but for those that wasmtime adds where
     /// components call each other.
     pub core_instances: u64,
+    /// It has functions, types or instructions of tasks that run side by side.
+    pub concurrent: bool,
 }
 
 /// Counts, and refuses a component that is too large. The error goes on where "the component"
 /// begins.
 pub fn take(bytes: &[u8]) -> Result<Census, String> {
-    let bodies = read::bodies(bytes).map_err(|e| format!("is broken: {e}"))?;
+    let (bodies, concurrent) = read::bodies(bytes).map_err(|e| format!("is broken: {e}"))?;
     Ok(Census {
         core_instances: count::count(&bodies)?.core_instances,
+        concurrent,
     })
 }
 

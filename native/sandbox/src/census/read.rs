@@ -10,6 +10,7 @@ use wasmparser::{
     Result, ValidPayload, Validator, WasmFeatures,
 };
 
+use super::concurrent;
 use super::sizes::Sizes;
 use super::sums::Sums;
 
@@ -84,12 +85,14 @@ impl Step<'_> {
     }
 }
 
-/// The components of a binary; the first is the outermost.
-pub fn bodies(bytes: &[u8]) -> Result<Vec<Body<'_>>> {
+/// The components of a binary, of which the first is the outermost; and whether any has to do with
+/// tasks that run side by side.
+pub fn bodies(bytes: &[u8]) -> Result<(Vec<Body<'_>>, bool)> {
     let mut reader = Reader {
         bodies: Vec::new(),
         open: Vec::new(),
         sizes: Sizes::default(),
+        concurrent: false,
     };
     let mut validator = Validator::new_with_features(WasmFeatures::all());
     for payload in Parser::new(0).parse_all(bytes) {
@@ -100,7 +103,7 @@ pub fn bodies(bytes: &[u8]) -> Result<Vec<Body<'_>>> {
         };
         reader.payload(payload, types)?;
     }
-    Ok(reader.bodies)
+    Ok((reader.bodies, reader.concurrent))
 }
 
 struct Reader<'a> {
@@ -108,6 +111,7 @@ struct Reader<'a> {
     /// Numbers of the components that the parser is inside of; none for a module.
     open: Vec<Option<usize>>,
     sizes: Sizes,
+    concurrent: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -137,6 +141,7 @@ impl<'a> Reader<'a> {
                 }
             }
             other => {
+                self.concurrent = self.concurrent || concurrent::section(&other)?;
                 if let Some(body) = self.current() {
                     section(body, other)?;
                 }
