@@ -161,12 +161,20 @@ function refusal(
   if (typesTooLarge(candidate.function)) {
     return { reason: `its types are larger than ${TYPE_NODES_MAX} nodes`, oversized: true };
   }
-  return functionIndex < 0 ? { reason: "the engine cannot call it" } : null;
+  if (functionIndex >= 0) return null;
+  return {
+    reason: candidate.function.async
+      ? "it is asynchronous, which takes the native engine"
+      : "the engine cannot call it",
+  };
 }
+
+/** The interface of an HTTP handler: its name changed with WASI 0.3. */
+const HANDLER = /^wasi:http\/(?:incoming-)?handler@/;
 
 /** Why a function can be a tool of no engine. */
 function obstacle({ interface: owner, function: func }: Candidate): string | null {
-  if (owner?.startsWith("wasi:http/incoming-handler")) {
+  if (owner !== null && HANDLER.test(owner)) {
     return "it serves HTTP and is mounted as a route";
   }
   if (owner?.startsWith("wasi:")) return "it belongs to WASI";

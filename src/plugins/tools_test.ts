@@ -10,6 +10,8 @@ world root {
   export demo:text/api@0.1.0;
   export demo:text/more@0.1.0;
   export wasi:http/incoming-handler@0.2.6;
+  export wasi:http/handler@0.3.0;
+  export later: async func();
   /// Says it.
   export simple-text: func(who: option<string>) -> result<string, string>;
   export nothing: func();
@@ -32,6 +34,12 @@ package demo:text@0.1.0 {
 package wasi:http@0.2.6 {
   interface incoming-handler {
     handle: func();
+  }
+}
+
+package wasi:http@0.3.0 {
+  interface handler {
+    handle: async func();
   }
 }
 `;
@@ -58,8 +66,14 @@ test("tools: names, functions and what is left out", () => {
     ["demo:text/api@0.1.0", "pour"],
     ["demo:text/api@0.1.0", "thing.name"],
     ["wasi:http/incoming-handler@0.2.6", "handle"],
+    ["wasi:http/handler@0.3.0", "handle"],
+    [null, "later"],
     [null, "init"],
   ]);
+  const reasons = new Map(unmapped.map((each) => [each.interface ?? each.name, each.reason]));
+  assert.match(reasons.get("wasi:http/incoming-handler@0.2.6") ?? "", /mounted as a route/);
+  assert.match(reasons.get("wasi:http/handler@0.3.0") ?? "", /mounted as a route/);
+  assert.match(reasons.get("later") ?? "", /asynchronous, which takes the native engine/);
   assert.match(unmapped[0]?.reason ?? "", /into holds stream/);
 });
 

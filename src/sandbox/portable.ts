@@ -196,9 +196,14 @@ function refuseUnknownImports(id: string, world: World): void {
   throw new AtollError(
     "component",
     `Cannot load plugin "${id}": the component imports what Atoll does not offer: ` +
-      unknown.join(", "),
+      unknown.join(", ") + hintFor(unknown),
     { plugin: id, imports: unknown },
   );
+}
+
+function hintFor(unknown: readonly string[]): string {
+  const newer = unknown.some((name) => /^wasi:[^@]*@0\.3(?:\.|$)/.test(name));
+  return newer ? "; WASI 0.3 takes the native engine" : "";
 }
 
 /** The names that a guest is given; the functions behind them are not called here. */

@@ -135,7 +135,7 @@ export interface LoadedComponent {
   readonly wit: string;
   /** In the order of the component's exports; the index is what `call` takes. */
   readonly functions: readonly ExportedFunction[];
-  /** It exports `wasi:http/incoming-handler`. */
+  /** It exports `wasi:http/incoming-handler` of 0.2, or `wasi:http/handler` of 0.3. */
   readonly http: boolean;
   /** Where the code came from: `cache`, or `compiled` with the time it took. */
   readonly origin: { readonly kind: "cache" | "compiled"; readonly ms: number };
