@@ -380,7 +380,7 @@ impl Body for Incoming {
 
     fn poll_frame(
         self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
         let body = self.get_mut();
         if let Some(first) = body.first.take()
@@ -389,8 +389,7 @@ impl Body for Incoming {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         while !body.end {
-            // The task's own waker is woken by a chunk; this one is it or belongs to it.
-            let Some(piece) = body.state.take_piece() else {
+            let Some(piece) = body.state.take_piece(context.waker()) else {
                 return Poll::Pending;
             };
             body.end = piece.end;

@@ -23,6 +23,8 @@ pub struct CallState {
 #[derive(Default)]
 struct Inner {
     waker: Option<Waker>,
+    /// Of whoever reads the request's body, which may be polled only when it is woken itself.
+    reader: Option<Waker>,
     cancelled: bool,
     ended: bool,
     chunks: VecDeque<Chunk>,
@@ -97,7 +99,11 @@ impl CallState {
             length,
             end,
         });
+        let reader = inner.reader.take();
         wake(inner);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
         true
     }
 
@@ -111,9 +117,15 @@ impl CallState {
         inner.cancelled
     }
 
-    /// The next piece of the request's body, if one has come; gives the chunk back and credits it.
-    pub fn take_piece(&self) -> Option<Piece> {
-        let chunk = self.lock().chunks.pop_front()?;
+    /// The next piece of the request's body; gives the chunk back and credits it. None has come:
+    /// whoever asks is woken by the next one.
+    pub fn take_piece(&self, reader: &Waker) -> Option<Piece> {
+        let mut inner = self.lock();
+        let Some(chunk) = inner.chunks.pop_front() else {
+            inner.reader = Some(reader.clone());
+            return None;
+        };
+        drop(inner);
         let bytes = if chunk.length == 0 {
             Bytes::new()
         } else {
@@ -136,6 +148,7 @@ impl CallState {
         let mut inner = self.lock();
         inner.ended = true;
         inner.waker = None;
+        inner.reader = None;
         let chunks = std::mem::take(&mut inner.chunks);
         drop(inner);
         for chunk in chunks {
