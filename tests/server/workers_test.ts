@@ -47,7 +47,7 @@ async function served(count: number, body: (served: Served) => Promise<void>): P
   });
   const lines: string[] = [];
   const log = createLogger({ format: "text", write: (line) => lines.push(line) });
-  const engine = { instances: 50, workerThreads: 2 };
+  const engine = { instances: 200, workerThreads: 2 };
   const libraries = await buildNative();
   const sandbox = await openNativeSandbox({ libraries, engine, cacheDir: cacheFolder() });
   const before = sandbox.stats();
