@@ -22,8 +22,10 @@ import { listen, type Listener } from "../../src/server/listeners/listener.ts";
 import { fixture, fixtureFolder, type PluginName } from "../fixtures/build.ts";
 
 export interface AppSettings {
-  /** Plugins to load, by the portable engine: it is there on every machine. */
+  /** Plugins to load. */
   readonly plugins?: readonly PluginName[];
+  /** What runs them; absent: the portable engine, which is there on every machine. */
+  readonly open?: () => Promise<Sandbox>;
   /** Limits for all of them. */
   readonly limits?: Partial<Limits>;
   readonly http?: Partial<Config["http"]>;
@@ -48,7 +50,8 @@ export async function withApp(
   body: (app: RunningApp) => Promise<void>,
 ): Promise<void> {
   const registry = new Registry();
-  const sandbox = settings.plugins === undefined ? null : await openPortableSandbox({});
+  const open = settings.open ?? (() => openPortableSandbox({}));
+  const sandbox = settings.plugins === undefined ? null : await open();
   try {
     const config = configOf(settings);
     for (const name of settings.plugins ?? []) await addPlugin(registry, sandbox, config, name);
