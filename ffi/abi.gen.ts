@@ -87,6 +87,8 @@ export const STATUS = {
   DENIED: 18,
   /** The two sides were built for different ABI versions. */
   VERSION: 19,
+  /** The plugin takes no more calls in this second; try again in the next. */
+  RATE_LIMITED: 20,
 } as const;
 
 /** What a frame or an event is. */
@@ -278,6 +280,7 @@ export const STATUS_CODES = {
   17: "would_block",
   18: "denied",
   19: "version",
+  20: "rate_limited",
 } as const satisfies Readonly<Record<number, string>>;
 
 /** The name of a {@link STATUS}. */
@@ -500,7 +503,7 @@ export const STATS = {
   calls_migrated: 8,
   /** u64: Calls that waited for a place in their group. */
   calls_queued: 16,
-  /** u64: Calls answered OVERLOADED. */
+  /** u64: Calls refused as OVERLOADED or RATE_LIMITED. */
   calls_refused: 24,
   /** u32: Calls that are not over and outlived the atoll_submit that made them. */
   calls_in_flight: 32,
@@ -585,7 +588,7 @@ export const EXPORT = {
 } as const;
 
 /** Bytes of a `atoll_group_limits_t`. */
-export const GROUP_LIMITS_SIZE = 16;
+export const GROUP_LIMITS_SIZE = 24;
 
 /** Bulkhead of one plugin. Byte offsets of its fields. */
 export const GROUP_LIMITS = {
@@ -595,8 +598,18 @@ export const GROUP_LIMITS = {
   queue_max: 4,
   /** u32: Deadline of a frame with budget_us 0; also the most a frame may ask for. */
   budget_default_us: 8,
+  /**
+   * u32: Calls a second, and so many at once after a quiet second; 0: any number. One more is
+   * RATE_LIMITED.
+   */
+  rate_max: 12,
+  /**
+   * u32: The group whose calls count together with this one's towards rate_max, there for at
+   * least as long; 0: none.
+   */
+  rate_group: 16,
   /** u32: Zero. */
-  reserved: 12,
+  reserved: 20,
 } as const;
 
 /** Bytes of a `atoll_bytes_t`. */

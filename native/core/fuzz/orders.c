@@ -45,7 +45,7 @@ void run_engine_order(void) {
         break;
     case 1:
         a = number_of(&world.groups), b = small_or_any(), c = small_or_any();
-        (void)snprintf(text, sizeof text, "set %u %u %u 0", a, b, c);
+        (void)snprintf(text, sizeof text, "set %u %u %u 0 %u", a, b, c, c % 3u);
         break;
     case 2: (void)snprintf(text, sizeof text, "ungroup %u", number_of(&world.groups)); break;
     case 3:

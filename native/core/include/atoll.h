@@ -104,6 +104,8 @@ enum {
     ATOLL_DENIED = 18,
     /* The two sides were built for different ABI versions. */
     ATOLL_VERSION = 19,
+    /* The plugin takes no more calls in this second; try again in the next. */
+    ATOLL_RATE_LIMITED = 20,
 };
 
 /* What a frame or an event is. */
@@ -498,7 +500,7 @@ typedef struct atoll_stats_t {
     uint64_t calls_migrated;
     /* Calls that waited for a place in their group. */
     uint64_t calls_queued;
-    /* Calls answered OVERLOADED. */
+    /* Calls refused as OVERLOADED or RATE_LIMITED. */
     uint64_t calls_refused;
     /* Calls that are not over and outlived the atoll_submit that made them. */
     uint32_t calls_in_flight;
@@ -617,14 +619,22 @@ typedef struct atoll_group_limits_t {
     uint32_t queue_max;
     /* Deadline of a frame with budget_us 0; also the most a frame may ask for. */
     uint32_t budget_default_us;
+    /* Calls a second, and so many at once after a quiet second; 0: any number. One more is
+     * RATE_LIMITED. */
+    uint32_t rate_max;
+    /* The group whose calls count together with this one's towards rate_max, there for at least
+     * as long; 0: none. */
+    uint32_t rate_group;
     /* Zero. */
     uint32_t reserved;
 } atoll_group_limits_t;
-ATOLL_STATIC_ASSERT(sizeof(atoll_group_limits_t) == 16, "atoll_group_limits_t size");
+ATOLL_STATIC_ASSERT(sizeof(atoll_group_limits_t) == 24, "atoll_group_limits_t size");
 ATOLL_STATIC_ASSERT(offsetof(atoll_group_limits_t, concurrency_max) == 0, "atoll_group_limits_t.concurrency_max");
 ATOLL_STATIC_ASSERT(offsetof(atoll_group_limits_t, queue_max) == 4, "atoll_group_limits_t.queue_max");
 ATOLL_STATIC_ASSERT(offsetof(atoll_group_limits_t, budget_default_us) == 8, "atoll_group_limits_t.budget_default_us");
-ATOLL_STATIC_ASSERT(offsetof(atoll_group_limits_t, reserved) == 12, "atoll_group_limits_t.reserved");
+ATOLL_STATIC_ASSERT(offsetof(atoll_group_limits_t, rate_max) == 12, "atoll_group_limits_t.rate_max");
+ATOLL_STATIC_ASSERT(offsetof(atoll_group_limits_t, rate_group) == 16, "atoll_group_limits_t.rate_group");
+ATOLL_STATIC_ASSERT(offsetof(atoll_group_limits_t, reserved) == 20, "atoll_group_limits_t.reserved");
 
 /* A run of bytes, laid out as POSIX's iovec. */
 typedef struct atoll_bytes_t {

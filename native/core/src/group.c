@@ -22,6 +22,7 @@ typedef struct group {
     atoll__limits_t limits; /* lock */
     atoll__call_t *first; /* lock */
     atoll__call_t *last;  /* lock */
+    atoll__rate_t rate;
 } group_t;
 
 #define LIMITS_WORDS (sizeof(atoll__limits_t) / sizeof(uint64_t))
@@ -89,6 +90,8 @@ static void set_limits(group_t *group, const atoll_group_limits_t *limits) {
         .concurrency_max = limits->concurrency_max,
         .queue_max = limits->queue_max,
         .budget_us = budget_us == 0 ? UINT32_MAX : budget_us,
+        .rate_max = limits->rate_max,
+        .rate_group = limits->rate_group,
     };
     uint64_t value[LIMITS_WORDS];
     memcpy(value, &group->limits, sizeof value);
@@ -109,7 +112,7 @@ bool atoll__group_limits(uint32_t number, atoll__limits_t *limits) {
 
 static bool limits_valid(const atoll_group_limits_t *limits) {
     return limits->concurrency_max >= 1 && limits->concurrency_max <= COUNT_MASK &&
-           limits->queue_max <= COUNT_MASK;
+           limits->queue_max <= COUNT_MASK && group_at(limits->rate_group) != NULL;
 }
 
 atoll_status_t atoll__group_add(const atoll_group_limits_t *limits, uint32_t *number) {
@@ -129,6 +132,7 @@ atoll_status_t atoll__group_add(const atoll_group_limits_t *limits, uint32_t *nu
         set_limits(group, limits);
         (void)pthread_mutex_unlock(&group->lock);
         atomic_store(&group->removed, 0);
+        atomic_store_explicit(&group->rate.full_ns, 0, memory_order_relaxed);
         /* SYNC POINT: group-publish; paired with group-enter. */
         atomic_store_explicit(
             &group->word, (uint64_t)group->generation << 48, memory_order_release);
@@ -228,11 +232,26 @@ static atoll_status_t take_queue_place(group_t *group, uint32_t number) {
     }
 }
 
+/* Counts a call towards the group's rate. One that is refused for the rate does not count; one that
+ * then finds neither a place nor a queue does. */
+static atoll_status_t take_token(
+    group_t *group, uint32_t number, const atoll__limits_t *limits, uint64_t now_ns) {
+    /* SYNC POINT: group-enter. Limits of a group that is no more say nothing. */
+    uint64_t word = atomic_load_explicit(&group->word, memory_order_acquire);
+    if (!is_life(word, number) || is_removed(group)) return ATOLL_NOT_FOUND;
+    group_t *counts = limits->rate_group == 0 ? group : group_at(limits->rate_group);
+    return atoll__rate_take(&counts->rate, limits->rate_max, now_ns) ? ATOLL_OK
+                                                                     : ATOLL_RATE_LIMITED;
+}
+
 atoll_status_t atoll__group_enter(
     uint32_t number, const atoll__limits_t *limits, atoll__call_t *call) {
     group_t *group = group_at(number);
     if (group == NULL) return ATOLL_NOT_FOUND;
-    atoll_status_t status = take_place(group, number, limits->concurrency_max);
+    atoll_status_t status = ATOLL_OK;
+    if (limits->rate_max != 0) status = take_token(group, number, limits, call->started_ns);
+    if (status != ATOLL_OK) return status;
+    status = take_place(group, number, limits->concurrency_max);
     if (status != ATOLL_PENDING) return status;
     ATOLL__WINDOW();
     /* The call must be complete before the lock is left: from then on others may run or end it. */

@@ -24,6 +24,7 @@
 #include "prim.h"
 #include "slab.h"
 #include "publication.h"
+#include "rate.h"
 #include "ring.h"
 #include "stack.h"
 #include "wire.h"
@@ -112,11 +113,14 @@ bool atoll__router_find(uint32_t target, atoll__route_t *route);
 void atoll__router_clear(void);
 uint32_t atoll__router_count(void);
 
-/* As they are published: two words. */
+/* As they are published: whole words. */
 typedef struct atoll__limits {
     uint32_t concurrency_max;
     uint32_t queue_max;
-    uint64_t budget_us; /* of a call at most, UINT32_MAX: as long as its frame says */
+    uint32_t budget_us;  /* of a call at most, UINT32_MAX: as long as its frame says */
+    uint32_t rate_max;   /* calls a second, 0: any number */
+    uint32_t rate_group; /* the one whose bucket serves, 0: its own */
+    uint32_t reserved;
 } atoll__limits_t;
 
 atoll_status_t atoll__groups_open(void);

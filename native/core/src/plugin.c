@@ -298,7 +298,7 @@ atoll_status_t atoll__plugin_find(
         return atoll__fail(ATOLL_NOT_FOUND, "Cannot find plugin: it is being unloaded");
     found.concurrency_max = limits.concurrency_max;
     found.queue_max = limits.queue_max;
-    found.budget_default_us = limits.budget_us == UINT32_MAX ? 0 : (uint32_t)limits.budget_us;
+    found.budget_default_us = limits.budget_us == UINT32_MAX ? 0 : limits.budget_us;
     *info = found;
     return ATOLL_OK;
 }

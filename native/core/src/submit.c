@@ -119,8 +119,10 @@ static atoll_status_t call_refuse(
         return atoll__fail(status, "Cannot submit: no such target or engine, or a stale one");
     if (status == ATOLL_DEADLINE)
         return atoll__fail(status, "Cannot submit: the deadline of the frame is over");
-    if (status != ATOLL_OVERLOADED) return status;
+    if (status != ATOLL_OVERLOADED && status != ATOLL_RATE_LIMITED) return status;
     atoll__count_add(ATOLL__COUNT_REFUSED, 1);
+    if (status == ATOLL_RATE_LIMITED)
+        return atoll__fail(status, "Cannot submit: as many calls as allowed in a second came");
     return atoll__fail(status, "Cannot submit: as many calls as allowed are running and waiting");
 }
 

@@ -142,13 +142,13 @@ TEST(group_change, "raising a group's limit starts waiting calls; a busy group g
     CHECK_EQUAL(peer_control(&peer, "states"), 1);
     (void)peer_control(&peer, "set %u 3 8 0", group);
     CHECK_EQUAL(peer_control(&peer, "states"), 3);
-    atoll_group_limits_t none = {0, 1, 0, 0};
+    atoll_group_limits_t none = {.queue_max = 1};
     CHECK_EQUAL(atoll__group_set(group, &none), ATOLL_INVALID_ARGUMENT);
     CHECK_EQUAL(atoll__group_remove(group), ATOLL_OK);
     CHECK_EQUAL(atoll__group_remove(group), ATOLL_NOT_FOUND);
     CHECK_EQUAL(peer_call(&peer, target, "x"), ATOLL_NOT_FOUND);
     /* Its place in the table is not free yet. */
-    atoll_group_limits_t one = {1, 0, 0, 0};
+    atoll_group_limits_t one = {.concurrency_max = 1};
     uint32_t other = 0;
     CHECK_EQUAL(atoll__group_add(&one, &other), ATOLL_OK);
     CHECK((other & 0xFFFFu) != (group & 0xFFFFu));
@@ -175,7 +175,7 @@ typedef struct limits_test {
 static void *limits_writer(void *argument) {
     limits_test_t *test = argument;
     for (uint32_t i = 1; i < 20000; i++) {
-        atoll_group_limits_t limits = {i, i + 1, i + 2, 0};
+        atoll_group_limits_t limits = {i, i + 1, i + 2, i + 3, test->group, 0};
         CHECK_EQUAL(atoll__group_set(test->group, &limits), ATOLL_OK);
     }
     atomic_store(&test->over, 1);
@@ -192,10 +192,12 @@ TEST(limits_whole, "a group's limits are read as they were set, never a mixture 
         CHECK(atoll__group_limits(test.group, &limits));
         CHECK_EQUAL(limits.queue_max, limits.concurrency_max + 1);
         CHECK_EQUAL(limits.budget_us, limits.concurrency_max + 2);
+        CHECK(limits.rate_max == 0 || limits.rate_max == limits.concurrency_max + 3);
+        CHECK_EQUAL(limits.rate_group, limits.rate_max == 0 ? 0 : test.group);
     }
     CHECK(pthread_join(thread, NULL) == 0);
     (void)peer_control(&peer, "ungroup %u", test.group);
-    atoll_group_limits_t gone = {1, 1, 1, 0};
+    atoll_group_limits_t gone = {.concurrency_max = 1, .queue_max = 1, .budget_default_us = 1};
     CHECK_EQUAL(atoll__group_set(test.group, &gone), ATOLL_NOT_FOUND);
     peer_close(&peer);
 }

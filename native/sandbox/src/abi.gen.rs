@@ -76,6 +76,8 @@ pub const ATOLL_WOULD_BLOCK: AtollStatus = 17;
 pub const ATOLL_DENIED: AtollStatus = 18;
 /// The two sides were built for different ABI versions.
 pub const ATOLL_VERSION: AtollStatus = 19;
+/// The plugin takes no more calls in this second; try again in the next.
+pub const ATOLL_RATE_LIMITED: AtollStatus = 20;
 
 /// What a frame or an event is.
 pub type AtollKind = u8;
@@ -480,7 +482,7 @@ pub struct AtollStats {
     pub calls_migrated: u64,
     /// Calls that waited for a place in their group.
     pub calls_queued: u64,
-    /// Calls answered OVERLOADED.
+    /// Calls refused as OVERLOADED or RATE_LIMITED.
     pub calls_refused: u64,
     /// Calls that are not over and outlived the atoll_submit that made them.
     pub calls_in_flight: u32,
@@ -607,15 +609,23 @@ pub struct AtollGroupLimits {
     pub queue_max: u32,
     /// Deadline of a frame with budget_us 0; also the most a frame may ask for.
     pub budget_default_us: u32,
+    /// Calls a second, and so many at once after a quiet second; 0: any number. One more is
+    /// RATE_LIMITED.
+    pub rate_max: u32,
+    /// The group whose calls count together with this one's towards rate_max, there for at least
+    /// as long; 0: none.
+    pub rate_group: u32,
     /// Zero.
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<AtollGroupLimits>() == 16);
+const _: () = assert!(size_of::<AtollGroupLimits>() == 24);
 const _: () = assert!(offset_of!(AtollGroupLimits, concurrency_max) == 0);
 const _: () = assert!(offset_of!(AtollGroupLimits, queue_max) == 4);
 const _: () = assert!(offset_of!(AtollGroupLimits, budget_default_us) == 8);
-const _: () = assert!(offset_of!(AtollGroupLimits, reserved) == 12);
+const _: () = assert!(offset_of!(AtollGroupLimits, rate_max) == 12);
+const _: () = assert!(offset_of!(AtollGroupLimits, rate_group) == 16);
+const _: () = assert!(offset_of!(AtollGroupLimits, reserved) == 20);
 
 /// A run of bytes, laid out as POSIX's iovec.
 #[repr(C)]

@@ -36,20 +36,20 @@ static uint32_t keep(uint8_t *bytes, uint64_t length) {
     return result;
 }
 
-/* `group C Q B`, `set G C Q B`, `ungroup G`, `target H G`, `untarget T`, `release N`, `states`,
+/* `group C Q B R`, `set G C Q B R`, `ungroup G`, `target H G`, `untarget T`, `release N`, `states`,
  * `starts`, `cancels`, `blob B`, `keep B`, `kept`,
  * `plugin G T` (id demo, export demo:api/a#echo), `unplugin P`: what each answers is a number. */
 static atoll_status_t control(void *call, const char *text, char *answer, size_t capacity) {
     char word[16] = {0};
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    (void)sscanf(text, "%15s %u %u %u %u", word, &a, &b, &c, &d);
+    unsigned a = 0, b = 0, c = 0, d = 0, e = 0;
+    (void)sscanf(text, "%15s %u %u %u %u %u", word, &a, &b, &c, &d, &e);
     uint32_t result = 0;
     atoll_status_t status = ATOLL_OK;
     if (strcmp(word, "group") == 0) {
-        atoll_group_limits_t limits = {a, b, c, 0};
+        atoll_group_limits_t limits = {a, b, c, d, 0, 0};
         status = host->group_add(&limits, &result);
     } else if (strcmp(word, "set") == 0) {
-        atoll_group_limits_t limits = {b, c, d, 0};
+        atoll_group_limits_t limits = {b, c, d, e, 0, 0};
         status = host->group_set(a, &limits);
     } else if (strcmp(word, "ungroup") == 0) {
         status = host->group_remove(a);
