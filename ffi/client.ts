@@ -11,7 +11,7 @@ import { type ClientMemory, type Slot, SlotCache } from "./arena.ts";
 import type { ArenaInfo } from "./arena_info.ts";
 import { errorFromReply, NativeError } from "./errors.ts";
 import { EventReader, type LogListener } from "./events.ts";
-import { bytesArgument, check, type NativeLibrary, outArgument } from "./library.ts";
+import { bytesArgument, check, errorText, type NativeLibrary, outArgument } from "./library.ts";
 import { type ClientSettings, closeClient, openClient, type OpenedClient } from "./open.ts";
 import { findPlugin, findTarget, type PluginInfo } from "./names.ts";
 import { spreadPayload } from "./parts.ts";
@@ -392,7 +392,9 @@ export class NativeClient implements ChunkSender {
     // when the call ended inside of the submit, as an engine may well do with parts.
     this.#slots.put(slot);
     for (const part of parts) this.#slots.give(part);
-    return { status, flags: 0, elapsedUs: 0, text: "", bytes: null };
+    // One status for two bounds: only the library's words tell them apart.
+    const text = status === STATUS.OVERLOADED ? errorText(this.#library.symbols) : "";
+    return { status, flags: 0, elapsedUs: 0, text, bytes: null };
   }
 
   /** Asks for the end of a call; its reply still comes. A stale ticket is harmless. */

@@ -58,6 +58,8 @@ function defaultMessage(status: number, elapsedUs: number): string {
   switch (status) {
     case STATUS.OVERLOADED:
       return "Too many calls: the queue of the plugin or the pool of the engine is full";
+    case STATUS.RATE_LIMITED:
+      return "Too many calls a second: the plugin takes the next one within a second";
     case STATUS.DEADLINE:
       return `The call ran out of its time budget after ${Math.round(elapsedUs / 1000)} ms`;
     case STATUS.CANCELLED:

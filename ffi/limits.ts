@@ -28,4 +28,8 @@ export interface ComponentLimits {
   readonly concurrency: number;
   /** Calls waiting for one of those places. */
   readonly queue: number;
+  /** Calls a second, and as many at once after a quiet second; 0: any number. */
+  readonly requestsPerSecond: number;
+  /** Linear memory over all instances of the component, in bytes; 0: any amount. */
+  readonly pluginMemoryBytes: number;
 }

@@ -26,6 +26,9 @@ const LONGEST_MS = 60 * 60 * 1000;
 /** The core counts waiting calls in 24 bits. */
 const LONGEST_QUEUE = 0xffffff;
 
+/** Above it a limit is none: a call takes longer than a millionth of a second. */
+const HIGHEST_RATE = 1_000_000;
+
 const entries = {
   memoryBytes: count(
     65_536,
@@ -68,6 +71,15 @@ const entries = {
     "Calls that wait for one of those places; more are refused as overloaded.",
     LONGEST_QUEUE,
   ),
+  requestsPerSecond: count(
+    0,
+    "Calls of one plugin a second, and as many at once after a quiet second; more are refused. 0: any number.",
+    HIGHEST_RATE,
+  ),
+  pluginMemoryBytes: count(
+    0,
+    "Linear memory over all instances of one plugin, those at rest too, in bytes. 0: any amount.",
+  ),
 } satisfies Record<keyof Limits, unknown>;
 
 /** Single limits, none of them required. */
@@ -83,6 +95,8 @@ export const partialLimitsSchema = v.strictObject({
   fieldBytes: v.exactOptional(entries.fieldBytes),
   concurrency: v.exactOptional(entries.concurrency),
   queue: v.exactOptional(entries.queue),
+  requestsPerSecond: v.exactOptional(entries.requestsPerSecond),
+  pluginMemoryBytes: v.exactOptional(entries.pluginMemoryBytes),
 });
 
 /** All limits; what is absent has the default of `src/core/limits.ts`. */
@@ -98,4 +112,6 @@ export const limitsSchema = v.strictObject({
   fieldBytes: v.optional(entries.fieldBytes, DEFAULT_LIMITS.fieldBytes),
   concurrency: v.optional(entries.concurrency, DEFAULT_LIMITS.concurrency),
   queue: v.optional(entries.queue, DEFAULT_LIMITS.queue),
+  requestsPerSecond: v.optional(entries.requestsPerSecond, DEFAULT_LIMITS.requestsPerSecond),
+  pluginMemoryBytes: v.optional(entries.pluginMemoryBytes, DEFAULT_LIMITS.pluginMemoryBytes),
 });

@@ -13,6 +13,7 @@ export type ErrorCode =
   | "not_found"
   | "too_large"
   | "overloaded"
+  | "rate_limited"
   | "deadline"
   | "cancelled"
   | "denied"
@@ -41,15 +42,15 @@ export interface ErrorData {
   /** `invalid_argument`: the WIT type that was expected. */
   readonly expected?: string;
   /**
-   * `limit`: which one: memory, cpu, wall, stack, output, log, tables, instances, resources, fields,
-   * hostCall, random.
+   * `limit`: which one: memory, pluginMemory, cpu, wall, stack, output, log, tables, instances,
+   * resources, fields, hostCall, random. `rate_limited`: rate. `overloaded`: queue, concurrency, calls, where it is one.
    */
   readonly limit?: string;
-  /** `limit`: its value, in the unit of its key. */
+  /** `limit`, `rate_limited`: its value, in the unit of its key. */
   readonly value?: number;
-  /** `limit`: the configuration key that changes it, as in `limits.memoryBytes`. */
+  /** `limit`, `rate_limited`: the configuration key that changes it, as in `limits.memoryBytes`. */
   readonly key?: string;
-  /** `overloaded`: seconds after which another try makes sense. */
+  /** `overloaded`, `rate_limited`: seconds after which another try makes sense. */
   readonly retryAfterSeconds?: number;
   /** The plugin concerned. */
   readonly plugin?: string;

@@ -33,6 +33,16 @@ export interface Limits {
   readonly concurrency: number;
   /** Calls waiting for one of those places. */
   readonly queue: number;
+  /**
+   * Calls a second over all callers, and as many at once after a quiet second; 0: any number. It
+   * bounds what comes, `concurrency` what runs.
+   */
+  readonly requestsPerSecond: number;
+  /**
+   * Linear memory over all instances of the plugin, those at rest too, in bytes; 0: any amount. An
+   * instance that rests gives way to a call that needs its memory, an actor does not.
+   */
+  readonly pluginMemoryBytes: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -47,4 +57,6 @@ export const DEFAULT_LIMITS: Limits = {
   fieldBytes: 128 * 1024,
   concurrency: 64,
   queue: 1_000,
+  requestsPerSecond: 0,
+  pluginMemoryBytes: 0,
 };

@@ -14,6 +14,7 @@ const STATUS: Record<ErrorCode, number> = {
   not_found: 404,
   too_large: 413,
   overloaded: 503,
+  rate_limited: 429,
   deadline: 504,
   // No standard code: nobody is left to read it. 499 is what proxies write to their logs.
   cancelled: 499,
@@ -42,6 +43,7 @@ const TITLE: Record<number, string> = {
   406: "Not Acceptable",
   413: "Content Too Large",
   415: "Unsupported Media Type",
+  429: "Too Many Requests",
   499: "Client Closed Request",
   500: "Internal Server Error",
   501: "Not Implemented",

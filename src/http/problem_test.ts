@@ -21,6 +21,16 @@ test("A20: overloaded is 503 with retry-after", async () => {
   });
 });
 
+test("A20: calls that come too fast are 429 with retry-after", async () => {
+  const data = { limit: "rate", value: 5, key: "limits.requestsPerSecond", retryAfterSeconds: 1 };
+  const response = problemOf(new AtollError("rate_limited", "5 calls a second", data), quiet);
+  assert.equal(response.status, 429);
+  assert.equal(response.headers.get("retry-after"), "1");
+  const body = await response.json();
+  assert.equal(body.title, "Too Many Requests");
+  for (const [key, value] of Object.entries(data)) assert.equal(body[key], value);
+});
+
 test("a limit is named with its key and value", async () => {
   const data = { limit: "memory", value: 65536, key: "limits.memoryBytes", plugin: "x" };
   const body = await problemOf(new AtollError("limit", "m", data), quiet).json();

@@ -28,6 +28,7 @@ const MAPPING: Record<ErrorCode, Mapping> = {
   not_found: INVALID_PARAMS,
   too_large: "result",
   overloaded: NOT_SERVED,
+  rate_limited: NOT_SERVED,
   deadline: "result",
   cancelled: NOT_SERVED,
   denied: "result",

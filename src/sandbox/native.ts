@@ -19,6 +19,7 @@ import type { AccessAccount } from "../core/access.ts";
 import { AtollError } from "../core/errors.ts";
 import { NO_GRANTS } from "../core/grants.ts";
 import { CALL_ISOLATION, type Isolation } from "../core/isolation.ts";
+import type { Limits } from "../core/limits.ts";
 import { traceparentExtension } from "../wire/extensions.ts";
 import { decodeResponseHead, encodeRequestHead } from "../wire/http_head.ts";
 import { NativeKeys } from "./native_keys.ts";
@@ -91,7 +92,7 @@ export type ComponentListeners = Pick<ComponentSpec, "onLog" | "onAccess">;
 
 /** What an isolate needs to call a component that another one has loaded: plain data. */
 export interface ComponentShare {
-  readonly spec: Pick<ComponentSpec, "id" | "isolation">;
+  readonly spec: Pick<ComponentSpec, "id" | "isolation" | "limits">;
   readonly loaded: LoadReply;
 }
 
@@ -234,6 +235,7 @@ class WasmtimeComponent implements LoadedComponent {
   readonly #client: NativeClient;
   readonly #engine: number;
   readonly #id: string;
+  readonly #limits: Limits;
   readonly #number: number;
   readonly #targets: readonly number[];
   readonly #httpTarget: number | null;
@@ -253,19 +255,20 @@ class WasmtimeComponent implements LoadedComponent {
   constructor(
     client: NativeClient,
     engine: number,
-    spec: Omit<ComponentSpec, "bytes" | "limits">,
+    spec: Omit<ComponentSpec, "bytes">,
     reply: LoadReply,
     owned: boolean,
   ) {
     this.#client = client;
     this.#engine = engine;
     this.#id = spec.id;
+    this.#limits = spec.limits;
     this.#number = reply.component;
     this.#targets = reply.functions.map((f) => f.target);
     this.#httpTarget = reply.http;
     this.#owned = owned;
-    const { id, isolation = CALL_ISOLATION } = spec;
-    this.share = { spec: { id, isolation }, loaded: reply };
+    const { id, limits, isolation = CALL_ISOLATION } = spec;
+    this.share = { spec: { id, isolation, limits }, loaded: reply };
     this.#keys = isolation.mode === "call" || isolation.shared
       ? null
       : new NativeKeys(client, engine, reply.component);
@@ -407,11 +410,11 @@ class WasmtimeComponent implements LoadedComponent {
   #outcome(reply: Reply): CallOutcome {
     if (reply.status === STATUS.OK) return { kind: "ok", json: reply.text };
     if (reply.status === STATUS.TOOL_ERROR) return { kind: "error", json: reply.text };
-    throw errorOfReply(this.#id, reply);
+    throw errorOfReply(this.#id, this.#limits, reply);
   }
 
   #response(reply: HttpReply): SandboxResponse {
-    if (reply.status !== STATUS.OK) throw errorOfReply(this.#id, reply);
+    if (reply.status !== STATUS.OK) throw errorOfReply(this.#id, this.#limits, reply);
     const { status, fields, bodyOffset } = decodeResponseHead(reply.first);
     if (reply.body) return { status, fields, body: reply.body };
     const body = bodyOffset < reply.first.length ? reply.first.subarray(bodyOffset) : null;

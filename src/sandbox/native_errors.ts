@@ -5,7 +5,9 @@
  */
 import { AtollError, type ErrorCode, type ErrorData } from "../core/errors.ts";
 import { errorFromReply, NativeError } from "../../ffi/errors.ts";
-import type { StatusCode } from "../../ffi/abi.gen.ts";
+import { STATUS, type StatusCode } from "../../ffi/abi.gen.ts";
+import type { Limits } from "../core/limits.ts";
+import { queueError, rateError } from "./limit_error.ts";
 
 /** Seconds after which a full queue is worth another try. */
 const RETRY_AFTER_SECONDS = 1;
@@ -19,6 +21,7 @@ const CODES: Readonly<Record<StatusCode, ErrorCode>> = {
   // Targets vanish with their component only.
   not_found: "closed",
   overloaded: "overloaded",
+  rate_limited: "rate_limited",
   deadline: "deadline",
   cancelled: "cancelled",
   limit: "limit",
@@ -35,11 +38,27 @@ const CODES: Readonly<Record<StatusCode, ErrorCode>> = {
   version: "version",
 };
 
-/** The error for a reply that is neither OK nor the guest's own error. */
+/**
+ * The error for a reply that is neither OK nor the guest's own error.
+ * @param limits of the plugin: a call that the core refuses comes back without them
+ */
 export function errorOfReply(
   plugin: string,
+  limits: Limits,
   reply: { readonly status: number; readonly text: string; readonly elapsedUs: number },
 ): AtollError {
+  if (reply.status === STATUS.RATE_LIMITED) return rateError(limits, plugin);
+  // The core's own words; an engine answers with JSON.
+  if (reply.status === STATUS.OVERLOADED && reply.text.startsWith("Cannot submit")) {
+    return reply.text.includes("native.callsMax")
+      ? new AtollError("overloaded", "as many calls are in flight as may be (native.callsMax)", {
+        limit: "calls",
+        key: "native.callsMax",
+        retryAfterSeconds: RETRY_AFTER_SECONDS,
+        plugin,
+      })
+      : queueError(limits, plugin);
+  }
   return fromNative(errorFromReply(reply.status, reply.text, reply.elapsedUs), plugin);
 }
 

@@ -222,6 +222,8 @@ function knownImports() {
     fieldBytes: 0,
     concurrency: 1,
     queue: 0,
+    requestsPerSecond: 0,
+    pluginMemoryBytes: 0,
   };
   const guard = new CallGuard(0, none, 0, new SharedArrayBuffer(SHARED_WORDS * 4));
   const output = new GuestOutput(guard, () => {});

@@ -15,6 +15,7 @@ import {
   TICK_TABLE,
   TICK_TABLE_GREW,
 } from "./portable_core.ts";
+import type { WorkerPages } from "./portable_pages.ts";
 import { SHARED_WORDS, WORD_CANCEL, WORD_WAKE } from "./portable_protocol.ts";
 
 const PAGE_BYTES = 65_536;
@@ -42,6 +43,7 @@ const LIFT_PER_OUTPUT_BYTE = 40;
 export class CallGuard {
   readonly limits: Limits;
   readonly #words: Int32Array;
+  readonly #pages: WorkerPages | null;
   /** The instance's beginning: its guest's monotonic clock goes on from call to call. */
   readonly #begun = performance.now();
   #id: number;
@@ -50,6 +52,8 @@ export class CallGuard {
   readonly #fuels: WebAssembly.Global[] = [];
   #blockedMs = 0;
   #memoryPages = 0;
+  /** Of them, with the plugin's: what it asked for, whether it then grew or not. */
+  #countedPages = 0;
   #tableElements = 0;
   #instances = 0;
   #resources = 0;
@@ -58,9 +62,17 @@ export class CallGuard {
   #heldBytes = 0;
   #stopped: StopReason | null = null;
 
-  constructor(id: number, limits: Limits, budgetMs: number, shared: SharedArrayBuffer) {
+  /** @param pages what the plugin's instances have together; null: any amount */
+  constructor(
+    id: number,
+    limits: Limits,
+    budgetMs: number,
+    shared: SharedArrayBuffer,
+    pages: WorkerPages | null = null,
+  ) {
     this.#id = id;
     this.limits = limits;
+    this.#pages = pages;
     this.#words = new Int32Array(shared, 0, SHARED_WORDS);
     this.#deadline = this.#start + budgetMs;
   }
@@ -77,6 +89,12 @@ export class CallGuard {
   /** Why the call was ended, or null while it was not. */
   get stopped(): StopReason | null {
     return this.#stopped;
+  }
+
+  /** The instance is gone. */
+  release(): void {
+    this.#pages?.give(this.#countedPages);
+    this.#countedPages = 0;
   }
 
   /** Linear memory of all modules, in bytes. */
@@ -224,8 +242,20 @@ export class CallGuard {
 
   #memoryAllowed(pages: number): boolean {
     const bytes = (this.#memoryPages + pages) * PAGE_BYTES + this.#heldBytes;
-    if (bytes > this.limits.memoryBytes) this.stop({ kind: "limit", limit: "memory" });
-    return bytes <= this.limits.memoryBytes;
+    if (bytes > this.limits.memoryBytes) {
+      this.stop({ kind: "limit", limit: "memory" });
+      return false;
+    }
+    // What it asked for before and could not have is still counted.
+    const more = Math.max(0, this.#memoryPages + pages - this.#countedPages);
+    if (this.#pages !== null && more > 0) {
+      if (!this.#pages.take(more)) {
+        this.stop({ kind: "limit", limit: "pluginMemory" });
+        return false;
+      }
+      this.#countedPages += more;
+    }
+    return true;
   }
 
   #tablesAllowed(elements: number): boolean {

@@ -9,6 +9,7 @@ import type { ErrorData } from "../core/errors.ts";
 import type { Limits } from "../core/limits.ts";
 import type { LimitName } from "./limit_error.ts";
 import type { GuardedModule } from "./portable_core.ts";
+import type { PagesStart } from "./portable_pages.ts";
 import type { GuestLine, ProgressReport } from "./sandbox.ts";
 import type { WitFunction } from "./wit/model.ts";
 
@@ -49,6 +50,8 @@ export interface Residence {
 export interface WorkerStart {
   readonly component: CompiledComponent;
   readonly limits: Limits;
+  /** Where it counts memory with the component's other workers; null: there is no such limit. */
+  readonly pages: PagesStart | null;
   readonly shared: SharedArrayBuffer;
   /** Request body chunks: bytes, null at the end, a string for a body that broke off. */
   readonly body: unknown;

@@ -5,6 +5,9 @@
  * beyond them wait in a bounded queue. Owns who runs when. Must not know values or HTTP.
  */
 import { AtollError, toAtollError } from "../core/errors.ts";
+import { CallRate } from "./call_rate.ts";
+import { queueError, rateError } from "./limit_error.ts";
+import { type PagesStart, PluginPages } from "./portable_pages.ts";
 import type { Choice, PortableResidents } from "./portable_residents.ts";
 import { PortableThread } from "./portable_thread.ts";
 import type { WorkerStart } from "./portable_protocol.ts";
@@ -37,18 +40,24 @@ export interface Job {
   fail(error: AtollError): void;
 }
 
+/** What all workers of a component are started with. */
+export type QueueStart = Omit<WorkerStart, "shared" | "body" | "pages">;
+
 interface Entry {
   readonly thread: PortableThread;
+  readonly pages: PagesStart | null;
   state: "starting" | "idle" | "busy";
 }
 
 export class PortableQueue {
-  readonly #start: Omit<WorkerStart, "shared" | "body">;
+  readonly #start: QueueStart;
   readonly #plugin: string;
   readonly #threadsMax: number;
   readonly #threads: Entry[] = [];
   readonly #waiting: Job[] = [];
   readonly #residents: PortableResidents | null;
+  readonly #rate: CallRate;
+  readonly #pages: PluginPages | null;
   #waitingBytes = 0;
   #pause: ReturnType<typeof setTimeout> | null = null;
   #state: "open" | "draining" | "closed" = "open";
@@ -56,12 +65,15 @@ export class PortableQueue {
 
   constructor(
     plugin: string,
-    start: Omit<WorkerStart, "shared" | "body">,
+    start: QueueStart,
     residents: PortableResidents | null = null,
   ) {
     this.#plugin = plugin;
     this.#residents = residents;
     this.#start = start;
+    const { requestsPerSecond, pluginMemoryBytes } = start.limits;
+    this.#rate = new CallRate(requestsPerSecond);
+    this.#pages = pluginMemoryBytes === 0 ? null : new PluginPages(pluginMemoryBytes);
     this.#threadsMax = Math.max(1, Math.min(THREADS_MAX, start.limits.concurrency));
   }
 
@@ -82,12 +94,11 @@ export class PortableQueue {
     }
   }
 
-  /** @throws AtollError overloaded, closed */
+  /** @throws AtollError rate_limited, overloaded, closed */
   submit(job: Job): void {
     if (this.#state !== "open") throw this.#closed();
-    if (this.#queueFull(job)) {
-      throw this.#overloaded(`${this.#start.limits.queue} calls waiting (limits.queue)`);
-    }
+    if (!this.#rate.take()) throw rateError(this.#start.limits, this.#plugin);
+    if (this.#queueFull(job)) throw queueError(this.#start.limits, this.#plugin);
     // One alone may be as large as it likes: whoever took it in has a limit of its own.
     if (this.#waitingBytes > 0 && this.#waitingBytes + job.bytes > WAITING_BYTES_MAX) {
       throw this.#overloaded(`calls of ${this.#waitingBytes} bytes waiting`);
@@ -167,6 +178,7 @@ export class PortableQueue {
 
   #begin(entry: Entry, job: Job, choice: Choice | null): void {
     entry.state = "busy";
+    this.#residents?.giveWay(choice);
     job.run(entry.thread, choice, (reason, memoryBytes) => {
       entry.state = "idle";
       if (choice !== null) this.#residents?.ended(choice.resident, reason, memoryBytes);
@@ -186,8 +198,9 @@ export class PortableQueue {
   }
 
   #spawn(): Entry {
-    const thread = new PortableThread(this.#start, () => this.#lose(entry));
-    const entry: Entry = { thread, state: "starting" };
+    const pages = this.#pages?.begin() ?? null;
+    const thread = new PortableThread({ ...this.#start, pages }, () => this.#lose(entry));
+    const entry: Entry = { thread, pages, state: "starting" };
     this.#threads.push(entry);
     thread.ready.then(() => {
       entry.state = "idle";
@@ -236,6 +249,7 @@ export class PortableQueue {
 
   #forget(entry: Entry): void {
     this.#residents?.forget(entry.thread);
+    if (entry.pages !== null) this.#pages?.end(entry.pages);
     const index = this.#threads.indexOf(entry);
     if (index >= 0) this.#threads.splice(index, 1);
   }

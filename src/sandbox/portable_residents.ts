@@ -8,6 +8,7 @@
 import { AtollError } from "../core/errors.ts";
 import type { Isolation } from "../core/isolation.ts";
 import type { Limits } from "../core/limits.ts";
+import { actorsError } from "./limit_error.ts";
 import type { PortableThread } from "./portable_thread.ts";
 
 /** Keys whose lost actor is remembered until the next one begins. */
@@ -37,16 +38,18 @@ export interface Choice {
 export class PortableResidents {
   readonly #plugin: string;
   readonly #isolation: Exclude<Isolation, { mode: "call" }>;
-  readonly #most: number;
+  readonly #limits: Limits;
   /** The one that has rested longest comes first. */
   readonly #all = new Set<Own>();
   readonly #lost = new Map<string, string>();
   #last = 0;
+  /** The most that one instance had at the end of a call. */
+  #largestBytes = 0;
 
   constructor(plugin: string, isolation: Exclude<Isolation, { mode: "call" }>, limits: Limits) {
     this.#plugin = plugin;
     this.#isolation = isolation;
-    this.#most = limits.concurrency;
+    this.#limits = limits;
   }
 
   /** Whether a key has one instance, whose state counts. */
@@ -106,6 +109,7 @@ export class PortableResidents {
    */
   ended(resident: Resident, reason: string | null, memoryBytes: number): void {
     const own = resident as Own;
+    this.#largestBytes = Math.max(this.#largestBytes, memoryBytes);
     if (!this.#all.delete(own)) return;
     if (reason !== null) return this.#lose(own.key, reason);
     own.memoryBytes = memoryBytes;
@@ -121,6 +125,26 @@ export class PortableResidents {
     }, idleMs);
     // What rests does not keep the process alive.
     own.timer.unref();
+  }
+
+  /**
+   * A call is about to run: instances that rest let go of the memory that it may need, by what calls
+   * needed before. A guest that needs more than any one before it cannot wait for them: it grows in a
+   * worker that hears nothing meanwhile.
+   */
+  giveWay(choice: Choice | null): void {
+    const most = this.#limits.pluginMemoryBytes;
+    if (most === 0 || this.actors) return;
+    const chosen = choice === null ? 0 : (choice.resident as Own).memoryBytes;
+    let held = Math.max(0, this.#largestBytes - chosen);
+    for (const own of this.#all) held += own.memoryBytes;
+    for (const own of this.#all) {
+      if (held <= most) return;
+      if (own.busy) continue;
+      held -= own.memoryBytes;
+      this.#all.delete(own);
+      this.#drop(own);
+    }
   }
 
   /** A worker is gone, and what it had. */
@@ -140,15 +164,8 @@ export class PortableResidents {
   }
 
   #makeRoom(): void {
-    if (this.#all.size < this.#most) return;
-    if (this.actors) {
-      throw new AtollError(
-        "overloaded",
-        `plugin "${this.#plugin}" has as many actors as calls may run at once: ${this.#most} ` +
-          "(limits.concurrency)",
-        { plugin: this.#plugin, retryAfterSeconds: 1 },
-      );
-    }
+    if (this.#all.size < this.#limits.concurrency) return;
+    if (this.actors) throw actorsError(this.#limits, this.#plugin);
     const longest = [...this.#all].find((own) => !own.busy);
     if (longest === undefined) return;
     this.#all.delete(longest);

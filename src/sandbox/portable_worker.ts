@@ -11,6 +11,7 @@ import { CallGuard, GuestEnded } from "./portable_guard.ts";
 import { HttpExchange } from "./portable_http.ts";
 import { exportedFunction, instantiate, loadCode, type LoadedCode } from "./portable_instance.ts";
 import { GuestOutput } from "./portable_log.ts";
+import { WorkerPages } from "./portable_pages.ts";
 import { GuestProgress } from "./portable_progress.ts";
 import {
   type CallMessage,
@@ -28,6 +29,7 @@ import { OutputTooLarge } from "./values_encode.ts";
 
 const start = workerData as WorkerStart;
 const words = new Int32Array(start.shared, 0, SHARED_WORDS);
+const pages = start.pages === null ? null : new WorkerPages(start.pages);
 const main = parentPort;
 
 function post(message: FromWorker): void {
@@ -65,8 +67,10 @@ const residents = new Map<number, Resident>();
 
 async function run(message: ToWorker | DropMessage): Promise<void> {
   clearTimeout(collecting);
-  if (message.op === "drop") residents.delete(message.instance);
-  else post({ op: "end", id: message.id, ...await outcome(message) });
+  if (message.op === "drop") {
+    residents.get(message.instance)?.guard.release();
+    residents.delete(message.instance);
+  } else post({ op: "end", id: message.id, ...await outcome(message) });
   if (collect !== undefined) collecting = setTimeout(collect, COLLECT_AFTER_MS);
 }
 
@@ -90,7 +94,7 @@ async function outcome(message: ToWorker): Promise<Outcome> {
   resident?.guard.renew(message.id, message.budgetMs);
   resident?.output.renew();
   const guard = resident?.guard ??
-    new CallGuard(message.id, start.limits, message.budgetMs, start.shared);
+    new CallGuard(message.id, start.limits, message.budgetMs, start.shared, pages);
   const output = resident?.output ??
     new GuestOutput(guard, (line) => post({ op: "log", line }));
   const progress = resident?.progress ??
@@ -112,6 +116,7 @@ async function outcome(message: ToWorker): Promise<Outcome> {
   progress.finish();
   const kept = number !== undefined && resident !== undefined && "json" in ending;
   if (kept) residents.set(number, resident!);
+  else guard.release();
   return { ending, memoryBytes: guard.memoryBytes, kept };
 }
 

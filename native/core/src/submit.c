@@ -123,6 +123,8 @@ static atoll_status_t call_refuse(
     atoll__count_add(ATOLL__COUNT_REFUSED, 1);
     if (status == ATOLL_RATE_LIMITED)
         return atoll__fail(status, "Cannot submit: as many calls as allowed in a second came");
+    if (call == NULL)
+        return atoll__fail(status, "Cannot submit: native.callsMax calls are in flight");
     return atoll__fail(status, "Cannot submit: as many calls as allowed are running and waiting");
 }
 

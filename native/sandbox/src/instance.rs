@@ -17,12 +17,13 @@ use wasmtime_wasi_http::{
 };
 
 use crate::access::{Access, Accounts};
+use crate::budget::Budget;
 use crate::crossing::{Crossing, Fuel};
 use crate::grants::Grants;
 use crate::host::CallRef;
 use crate::http_budget::HttpBudget;
 use crate::keyvalue;
-use crate::limits::{Budget, Limits};
+use crate::limits::Limits;
 use crate::meter::{self, Verdict};
 use crate::output::Log;
 use crate::plugin::Plugin;
@@ -265,11 +266,11 @@ pub fn store(
     http.set_field_size_limit(size(limits.field_bytes));
     let data = Data {
         call: Some(call),
-        budget: Budget::new(*limits),
+        budget: Budget::new(*limits, Arc::clone(plugin.memory())),
         fuel: fuel(limits),
         ticks_seen: 0,
         table,
-        grants: grants.cloned(),
+        grants: plugin.grants().cloned(),
         wasi: None,
         progress: None,
         http,

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use wasmtime::component::InstancePre;
 use wasmtime::{Error, PoolConcurrencyLimitError};
 
-use crate::abi::{ATOLL_OK, AtollStatus};
+use crate::abi::{ATOLL_OK, AtollGroupLimits, AtollStatus};
 use crate::engine::Engine;
 use crate::host::{CallRef, Host};
 use crate::instance::{self, Data};
@@ -117,6 +117,7 @@ impl Family {
             plugin: Arc::clone(plugin),
         });
         plugin.reserve().add(&family);
+        plugin.memory().rests_in(Arc::downgrade(&family));
         Some(family)
     }
 
@@ -140,6 +141,11 @@ impl Family {
             .map(|keyed| keyed.set_limits(limits))
             .find(|&status| status != ATOLL_OK)
             .unwrap_or(ATOLL_OK)
+    }
+
+    /// What an actor's mailbox takes from the component's limits.
+    pub fn part(&self, limits: &Limits) -> AtollGroupLimits {
+        limits.part(self.plugin.group())
     }
 
     /// Instances that rest.
@@ -167,6 +173,11 @@ impl Family {
                 return Some(Place(Arc::clone(self)));
             }
         }
+    }
+
+    /// Drops the instance that has rested longest; `false`: none rests whose state may be lost.
+    pub fn make_room(&self) -> bool {
+        !self.isolation.is_actor() && end_longest(self.keys())
     }
 
     /// An instance rests from now on: sees to its end.

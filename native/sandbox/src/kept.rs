@@ -15,9 +15,7 @@ use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
-use crate::abi::{
-    ATOLL_NOT_FOUND, ATOLL_OK, ATOLL_OVERLOADED, ATOLL_TOOL_ERROR, AtollGroupLimits, AtollStatus,
-};
+use crate::abi::{ATOLL_NOT_FOUND, ATOLL_OK, ATOLL_OVERLOADED, ATOLL_TOOL_ERROR, AtollStatus};
 use crate::engine::Engine;
 use crate::error::{Outcome, forget_panic};
 use crate::exports::{Instances, add_exports};
@@ -61,7 +59,7 @@ pub struct Kept {
     place: Mutex<Place>,
     // Dropped in this order: who unloads the component waits for the plugin.
     gone: Mutex<Option<oneshot::Sender<()>>>,
-    _plugin: Arc<Plugin>,
+    plugin: Arc<Plugin>,
 }
 
 impl Kept {
@@ -74,7 +72,7 @@ impl Kept {
 
     /// Changes what its bulkhead takes from the component's limits.
     pub fn set_limits(&self, limits: &Limits) -> AtollStatus {
-        host::group_set(self.host, self.group, &one_at_a_time(limits))
+        host::group_set(self.host, self.group, &limits.part(self.plugin.group()))
     }
 
     /// Lends the instance to a call, whose own budgets start afresh.
@@ -184,14 +182,6 @@ pub fn message_of(outcome: &Outcome) -> String {
         .unwrap_or_else(|| format!("it ended with status {}", outcome.status))
 }
 
-/// One call at a time; as many may wait as for the component.
-pub fn one_at_a_time(limits: &Limits) -> AtollGroupLimits {
-    AtollGroupLimits {
-        concurrency_max: 1,
-        ..limits.group(1)
-    }
-}
-
 /// A kept instance's place in the engine.
 pub struct Registered {
     /// The component's number.
@@ -234,14 +224,14 @@ fn register(engine: &Engine, plan: Plan, alive: Alive) -> Result<Value, Outcome>
         return Err(Outcome::cancelled());
     }
     let host = engine.host();
-    let group = host::group_add(host, &one_at_a_time(&plan.limits))
+    let group = host::group_add(host, &plan.limits.part(plan.plugin.group()))
         .map_err(|status| Outcome::message(status, "no place for another instance"))?;
     let kept = Arc::new(Kept {
         host,
         group,
         place: Mutex::new(Place::Rests(alive)),
         gone: Mutex::new(None),
-        _plugin: Arc::clone(&plan.plugin),
+        plugin: Arc::clone(&plan.plugin),
     });
     let instances = Instances::Kept(Arc::clone(&kept));
     let (targets, handles) = add_exports(engine, &plan.handles, group, &instances)?;

@@ -21,7 +21,7 @@ use crate::function::Function;
 use crate::host::{self, CallRef};
 use crate::instance;
 use crate::isolation::{self, Family, Place};
-use crate::kept::{Alive, discard, message_of, one_at_a_time};
+use crate::kept::{Alive, discard, message_of};
 use crate::limits::Limits;
 
 /// An instance in between two calls.
@@ -66,7 +66,7 @@ impl Keyed {
         let group = match family.isolation.is_actor() {
             false => None,
             true => Some(
-                host::group_add(family.host, &one_at_a_time(limits))
+                host::group_add(family.host, &family.part(limits))
                     .map_err(|status| Outcome::message(status, "no place for another actor"))?,
             ),
         };
@@ -91,7 +91,7 @@ impl Keyed {
     /// Changes what its mailbox takes from the component's limits.
     pub fn set_limits(&self, limits: &Limits) -> AtollStatus {
         match self.group {
-            Some(group) => host::group_set(self.family.host, group, &one_at_a_time(limits)),
+            Some(group) => host::group_set(self.family.host, group, &self.family.part(limits)),
             None => ATOLL_OK,
         }
     }
@@ -254,6 +254,9 @@ fn full(limits: &Limits) -> Outcome {
                 "the plugin has as many actors as calls may run at once: {} (limits.concurrency)",
                 limits.concurrency
             ),
+            "limit": "concurrency",
+            "value": limits.concurrency,
+            "key": "limits.concurrency",
             "retryAfterSeconds": 1,
         }),
     )

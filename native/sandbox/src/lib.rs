@@ -15,6 +15,7 @@
 #[path = "abi.gen.rs"]
 pub mod abi;
 mod access;
+mod budget;
 mod cache;
 mod call;
 mod census;
@@ -44,6 +45,7 @@ mod logging;
 mod meter;
 mod output;
 mod plugin;
+mod plugin_memory;
 mod progress;
 mod reply;
 pub mod request;
@@ -65,9 +67,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use abi::{
-    ATOLL_ABI_VERSION, ATOLL_CLOSED, ATOLL_INVALID_ARGUMENT, ATOLL_OK, ATOLL_PANIC,
-    ATOLL_UNSUPPORTED, ATOLL_VERSION, AtollEngine, AtollEngineAttach, AtollHost, AtollRequest,
-    AtollStatus,
+    ATOLL_ABI_VERSION, ATOLL_CLOSED, ATOLL_INVALID_ARGUMENT, ATOLL_OK, ATOLL_PANIC, ATOLL_VERSION,
+    AtollEngine, AtollEngineAttach, AtollHost, AtollRequest, AtollStatus,
 };
 use config::Settings;
 use engine::{Engine, Owner};

@@ -1,14 +1,13 @@
 //! One budget a call: what a guest may make the host hold, and how long it may run.
 //!
-//! Owns: the limits' names, units and JSON keys (the same as in `src/core/limits.ts`), the sum over
-//! everything one store holds, and [`LimitExceeded`], the error that names a limit. It must not
-//! know how calls are run or replied to.
+//! Owns: the limits' names, units and JSON keys (the same as in `src/core/limits.ts`), and
+//! [`LimitExceeded`], the error that names a limit. It must not know how what is limited is counted,
+//! nor how calls are run or replied to.
 
 use std::fmt;
 
 use rkyv::Archive;
 use serde::Deserialize;
-use wasmtime::{Error, ResourceLimiter, Result};
 
 use crate::abi::AtollGroupLimits;
 
@@ -51,6 +50,10 @@ pub struct Limits {
     pub concurrency: u64,
     /// Calls waiting for one of those places.
     pub queue: u64,
+    /// Calls a second, and as many at once after a quiet second; 0: any number.
+    pub requests_per_second: u64,
+    /// Linear memory over all instances of the plugin, those at rest too, in bytes; 0: any amount.
+    pub plugin_memory_bytes: u64,
 }
 
 impl Default for Limits {
@@ -67,6 +70,8 @@ impl Default for Limits {
             field_bytes: 128 * 1024,
             concurrency: 64,
             queue: 1_000,
+            requests_per_second: 0,
+            plugin_memory_bytes: 0,
         }
     }
 }
@@ -79,7 +84,19 @@ impl Limits {
             concurrency_max: (count(self.concurrency) / pool_share).max(1),
             queue_max: count(self.queue),
             budget_default_us: saturate(self.wall_ms.saturating_mul(1_000)).max(1),
+            rate_max: saturate(self.requests_per_second),
+            rate_group: 0,
             reserved: 0,
+        }
+    }
+
+    /// The same for a part of the plugin that runs one call at a time. As many may wait as for the
+    /// whole, with whose group it counts calls a second.
+    pub fn part(&self, whole: u32) -> AtollGroupLimits {
+        AtollGroupLimits {
+            concurrency_max: 1,
+            rate_group: whole,
+            ..self.group(1)
         }
     }
 
@@ -98,6 +115,7 @@ impl Limits {
             LimitKind::Fields => self.field_bytes,
             LimitKind::HostCall => HOST_CALL_BYTES.saturating_add(self.field_bytes),
             LimitKind::Random => RANDOM_BYTES,
+            LimitKind::PluginMemory => self.plugin_memory_bytes,
         }
     }
 }
@@ -140,6 +158,8 @@ pub enum LimitKind {
     HostCall,
     /// Randomness asked for at once.
     Random,
+    /// Linear memory over all instances of the plugin.
+    PluginMemory,
 }
 
 impl LimitKind {
@@ -158,6 +178,7 @@ impl LimitKind {
             LimitKind::Fields => "fields",
             LimitKind::HostCall => "hostCall",
             LimitKind::Random => "random",
+            LimitKind::PluginMemory => "pluginMemory",
         }
     }
 
@@ -174,6 +195,7 @@ impl LimitKind {
             LimitKind::Instances => "limits.instances",
             LimitKind::Resources => "limits.resources",
             LimitKind::Fields => "limits.fieldBytes",
+            LimitKind::PluginMemory => "limits.pluginMemoryBytes",
         })
     }
 
@@ -191,6 +213,7 @@ impl LimitKind {
             LimitKind::Fields => ("HTTP header fields", "bytes"),
             LimitKind::HostCall => ("data in one call of the host", "bytes"),
             LimitKind::Random => ("randomness at once", "bytes"),
+            LimitKind::PluginMemory => ("linear memory over all instances", "bytes"),
         }
     }
 }
@@ -221,142 +244,15 @@ impl fmt::Display for LimitExceeded {
 
 impl std::error::Error for LimitExceeded {}
 
-/// What one store holds; wasmtime asks it before anything grows.
-pub struct Budget {
-    limits: Limits,
-    memory: u64,
-    tables: u64,
-}
-
-impl Budget {
-    /// An empty one.
-    pub fn new(limits: Limits) -> Budget {
-        Budget {
-            limits,
-            memory: 0,
-            tables: 0,
-        }
-    }
-
-    /// The limits it enforces.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Changes them; what is held stays counted.
-    pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
-    }
-
-    /// The error for one of them.
-    pub fn exceeded(&self, kind: LimitKind) -> LimitExceeded {
-        LimitExceeded {
-            kind,
-            value: self.limits.value(kind),
-        }
-    }
-}
-
-// No `*_grow_failed`: wasmtime also calls them for a size that overflows, without having asked before,
-// so a refund there would take back an earlier growth that was done.
-impl ResourceLimiter for Budget {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> Result<bool> {
-        let more = desired.saturating_sub(current) as u64;
-        let sum = self.memory.saturating_add(more);
-        if sum > self.limits.memory_bytes {
-            return Err(Error::new(self.exceeded(LimitKind::Memory)));
-        }
-        // Beyond its own maximum it would fail after it was counted: the guest sees -1 at once.
-        if maximum.is_some_and(|most| desired > most) {
-            return Ok(false);
-        }
-        self.memory = sum;
-        Ok(true)
-    }
-
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> Result<bool> {
-        let more = desired.saturating_sub(current) as u64;
-        let sum = self.tables.saturating_add(more);
-        if sum > self.limits.table_elements {
-            return Err(Error::new(self.exceeded(LimitKind::Tables)));
-        }
-        if maximum.is_some_and(|most| desired > most) {
-            return Ok(false);
-        }
-        self.tables = sum;
-        Ok(true)
-    }
-
-    fn instances(&self) -> usize {
-        usize::try_from(self.limits.instances).unwrap_or(usize::MAX)
-    }
-
-    // As many as core instances have use for, a module's own table and the adapter's counted. They
-    // are slots of the pool that all plugins share, which `Limits::group` sees to.
-    fn memories(&self) -> usize {
-        self.instances()
-    }
-
-    fn tables(&self) -> usize {
-        self.instances().saturating_mul(2)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn budget(memory_bytes: u64) -> Budget {
-        Budget::new(Limits {
-            memory_bytes,
-            table_elements: 10,
-            ..Limits::default()
-        })
-    }
-
-    #[test]
-    fn memories_are_summed() {
-        let mut budget = budget(3 * 65536);
-        assert!(budget.memory_growing(0, 65536, None).is_ok());
-        assert!(budget.memory_growing(0, 65536, None).is_ok());
-        assert!(budget.memory_growing(65536, 131072, None).is_ok());
-        let error = budget.memory_growing(0, 65536, None).err();
-        let limit = error
-            .as_ref()
-            .and_then(|e| e.downcast_ref::<LimitExceeded>());
-        assert_eq!(
-            limit,
-            Some(&LimitExceeded {
-                kind: LimitKind::Memory,
-                value: 3 * 65536
-            })
-        );
-    }
-
-    #[test]
-    fn a_growth_that_failed_is_not_counted() {
-        let mut budget = budget(2 * 65536);
-        assert!(!budget.memory_growing(0, 131072, Some(65536)).expect("-1"));
-        assert!(budget.memory_growing(0, 131072, None).expect("fits"));
-        assert!(!budget.table_growing(0, 10, Some(9)).expect("-1"));
-        assert!(budget.table_growing(0, 10, None).is_ok());
-        assert!(budget.table_growing(0, 1, None).is_err());
-    }
-
     #[test]
     fn keys_are_those_of_the_configuration() {
         let json = r#"{"memoryBytes":1,"cpuMs":2,"wallMs":3,"outputBytes":4,"logBytes":5,
-            "tableElements":6,"instances":7,"resources":8,"fieldBytes":9,"concurrency":10,"queue":11}"#;
+            "tableElements":6,"instances":7,"resources":8,"fieldBytes":9,"concurrency":10,"queue":11,
+            "requestsPerSecond":12,"pluginMemoryBytes":13}"#;
         let limits: Limits = serde_json::from_str(json).expect("limits");
         assert_eq!(limits.value(LimitKind::Memory), 1);
         assert_eq!(limits.value(LimitKind::Fields), 9);
@@ -364,6 +260,11 @@ mod tests {
         assert_eq!(limits.group(1).concurrency_max, 10);
         assert_eq!(limits.group(3).concurrency_max, 3);
         assert_eq!(limits.group(11).concurrency_max, 1);
+        assert_eq!(limits.value(LimitKind::PluginMemory), 13);
+        let (whole, part) = (limits.group(1), limits.part(17));
+        assert_eq!((whole.rate_max, whole.rate_group), (12, 0));
+        assert_eq!((part.rate_max, part.rate_group), (12, 17));
+        assert_eq!((part.concurrency_max, part.queue_max), (1, 11));
         assert!(serde_json::from_str::<Limits>(r#"{"memory":1}"#).is_err());
     }
 }

@@ -14,6 +14,7 @@ use crate::isolation::Reserve;
 use crate::keyvalue::Granted;
 use crate::limits::Limits;
 use crate::meter::Held;
+use crate::plugin_memory::PluginMemory;
 
 /// How long a plugin whose call overran its inline slice starts on the workers, in milliseconds.
 const OVERRAN_MS: u64 = 1_000;
@@ -33,6 +34,7 @@ pub struct Plugin {
     grants: Option<Arc<Grants>>,
     keyvalue: Option<Arc<Granted>>,
     reserve: Arc<Reserve>,
+    memory: Arc<PluginMemory>,
     overran_until_ms: AtomicU64,
     suspected_until_ms: AtomicU64,
     ended: Mutex<Option<oneshot::Sender<()>>>,
@@ -57,6 +59,7 @@ impl Plugin {
             grants: grants.shared(),
             keyvalue,
             reserve,
+            memory: Arc::default(),
             overran_until_ms: AtomicU64::new(0),
             suspected_until_ms: AtomicU64::new(0),
             ended: Mutex::new(None),
@@ -101,6 +104,11 @@ impl Plugin {
     /// What rests in the pool, its own and that of others.
     pub fn reserve(&self) -> &Reserve {
         &self.reserve
+    }
+
+    /// What its instances hold together.
+    pub fn memory(&self) -> &Arc<PluginMemory> {
+        &self.memory
     }
 
     /// Where its calls are counted.

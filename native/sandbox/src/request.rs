@@ -227,6 +227,8 @@ mod tests {
             field_bytes: 0x7007,
             concurrency: 0x88,
             queue: 0x9009,
+            requests_per_second: 0xaa,
+            plugin_memory_bytes: 0x0b0c_0d0e_0f10,
         };
         let isolation = Isolation::Reuse {
             calls: NonZeroU32::new(20).expect("calls"),
