@@ -96,8 +96,6 @@ export interface ComponentGrants {
 /** For making an instance: its guest's start functions run as a call does. */
 export type InstantiateOptions = Omit<ComponentCallOptions, "detached">;
 
-const DEFAULT_INSTANCES = 1_000;
-
 /** wasmtime, one a process; several engines of one process share it. */
 export class Engine {
   private constructor(private readonly client: NativeClient, private readonly number: number) {}
@@ -118,7 +116,7 @@ export class Engine {
       const number = client.loadEngine(libraries.sandbox, {
         cacheDir: compiled,
         keyFile: join(cache, "compiled.key"),
-        instances: options.instances ?? DEFAULT_INSTANCES,
+        ...(options.instances === undefined ? {} : { instances: options.instances }),
         workerThreads: options.workerThreads ?? 0,
         ...(options.cacheBytes === undefined ? {} : { cacheBytes: options.cacheBytes }),
         ...(options.storageDir === undefined ? {} : { storageDir: options.storageDir }),

@@ -33,18 +33,26 @@ async function nativeState(config: Config): Promise<NativeState> {
   const obstacle = await answer(nativeObstacle);
   const place = { checkout: CHECKOUT, cache: config.cacheDir };
   const found = await findNative(place).catch(() => null);
-  const closed = { mapped: null, asymmetricFences: null, arena: null, cache: null };
-  const state = { library: found?.core ?? null, ...closed, obstacle, failure: null };
+  const closed = { mapped: null, asymmetricFences: null, arena: null, cache: null, pool: null };
+  const state = {
+    library: found?.core ?? null,
+    ...closed,
+    obstacle,
+    failure: null,
+    refused: false,
+  };
   if (found === null || config.engine === "portable") return state;
   const { openNative } = await import("../server/engines.ts");
   try {
     const sandbox = await openNative(found, config);
     const { asymmetricFences } = sandbox.stats();
-    const cache = await sandbox.engineStats();
+    const stats = await sandbox.engineStats();
     await sandbox.close();
-    return { ...state, mapped: sandbox.mapped, asymmetricFences, arena: sandbox.arena, cache };
+    const { mapped, arena } = sandbox;
+    return { ...state, mapped, asymmetricFences, arena, cache: stats, pool: stats };
   } catch (thrown) {
-    return { ...state, failure: toAtollError(thrown).message };
+    const { code, message } = toAtollError(thrown);
+    return { ...state, failure: message, refused: code === "config" };
   }
 }
 

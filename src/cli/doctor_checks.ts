@@ -11,6 +11,7 @@ import {
 } from "../sandbox/native.ts";
 import type { Config } from "../config/schema.ts";
 import { compareVersions, MINIMUM_VERSIONS, runtimeObstacle } from "../core/runtime.ts";
+import { poolFindings, reachFindings, SMALLER_POOL } from "./doctor_pool.ts";
 import type { HostFacts, ProcessLimits } from "./host_facts.ts";
 import type { PermissionFact, PermissionUse } from "./permissions.ts";
 import { workersFinding } from "./workers_check.ts";
@@ -40,10 +41,14 @@ export interface NativeState {
   readonly obstacle: string | null;
   /** Why the present ones could not be opened, or null. */
   readonly failure: string | null;
+  /** The failure is the configuration's: nothing starts with it, the portable engine neither. */
+  readonly refused: boolean;
   /** How the memory of frames is mapped; null while it is not. */
   readonly arena: ArenaInfo | null;
   /** What is kept of compiled components; null: the engine was not opened. */
   readonly cache: Pick<EngineStats, "cacheError" | "cacheBytes" | "cacheBytesMax"> | null;
+  /** How many instances it has room for; null: the engine was not opened. */
+  readonly pool: Pick<EngineStats, "instances" | "instancesAsked"> | null;
 }
 
 /** All findings, in the order in which one reads them. */
@@ -59,6 +64,8 @@ export function judge(facts: HostFacts, config: Config, native: NativeState): Fi
     memoryFinding(facts, config),
     ...arenaFindings(native.arena),
     ...cacheFindings(native.cache),
+    ...poolFindings(native),
+    ...reachFindings(native, config),
     ...permissionFindings(facts, native),
   ];
 }
@@ -108,6 +115,14 @@ function nativeFinding(facts: HostFacts, native: NativeState, config: Config): F
       verdict: "degraded",
       detail: `${detail}; memory is not shared, as ${reason}`,
       consequence: `arguments and results are copied on their way; ${change} changes that`,
+    };
+  }
+  if (native.library !== null && native.refused) {
+    return {
+      check,
+      verdict: "failed",
+      detail: String(native.failure),
+      consequence: "`atoll serve` refuses to start; `--engine portable` does without",
     };
   }
   if (native.library !== null) {
@@ -192,6 +207,8 @@ function cpuFinding(facts: HostFacts): Finding {
 }
 
 const GIB = 1024 ** 3;
+/** Instances where the configuration names no number (`native/sandbox/src/config.rs`). */
+const INSTANCES_USUAL = 1_000;
 /** One pool slot reserves a 4 GiB memory; its guard pages come on top. */
 const SLOT_BYTES = 4 * GIB;
 /** What the arena takes of it: an owner of 8 bytes for each cell of 64 comes on top. */
@@ -219,9 +236,10 @@ function limitFindings(facts: HostFacts, config: Config): Finding[] {
 function addressSpaceFinding(limits: ProcessLimits, config: Config): Finding {
   const check = "address-space";
   const arena = config.native.arena.bytes * ARENA_SHARE;
-  const slots = config.native.instances * SLOT_BYTES;
+  const { instances = INSTANCES_USUAL } = config.native;
+  const slots = instances * SLOT_BYTES;
   const detail = `${size(limits.addressSpaceBytes)} may be mapped, ` +
-    `${config.native.instances} instances reserve ${size(slots)}, the arena ${size(arena)}`;
+    `${instances} instances reserve ${size(slots)}, the arena ${size(arena)}`;
   if (limits.addressSpaceBytes >= slots + arena) return { check, verdict: "ok", detail };
   if (limits.addressSpaceBytes < arena) {
     return {
@@ -233,14 +251,16 @@ function addressSpaceFinding(limits: ProcessLimits, config: Config): Finding {
     };
   }
   const fitting = Math.max(0, Math.floor((limits.addressSpaceBytes - arena) / SLOT_BYTES) - 2);
-  return {
-    check,
-    verdict: "degraded",
-    detail,
-    consequence:
-      "the pool of instances will be smaller, and more calls are refused as overloaded; " +
-      `raise \`ulimit -v\`, or set native.instances to ${fitting} or fewer`,
-  };
+  const change = `raise \`ulimit -v\`, or set native.instances to ${fitting} or fewer`;
+  // What was asked for is had or refused; what is usual is made to fit.
+  return config.native.instances === undefined
+    ? { check, verdict: "degraded", detail, consequence: `${SMALLER_POOL}; ${change}` }
+    : {
+      check,
+      verdict: "failed",
+      detail,
+      consequence: `the native engine refuses to start; ${change}`,
+    };
 }
 
 function filesFinding(limits: ProcessLimits): Finding {

@@ -37,8 +37,10 @@ const BUILT: NativeState = {
   asymmetricFences: true,
   obstacle: null,
   failure: null,
+  refused: false,
   arena: null,
   cache: null,
+  pool: null,
 };
 const ABSENT: NativeState = {
   library: null,
@@ -46,8 +48,10 @@ const ABSENT: NativeState = {
   asymmetricFences: null,
   obstacle: null,
   failure: null,
+  refused: false,
   arena: null,
   cache: null,
+  pool: null,
 };
 
 function worse(facts: Partial<HostFacts>, native = BUILT, settings: Partial<Config> = {}) {
@@ -297,4 +301,32 @@ test("the arena: what was asked for and not got is degraded, with what would cha
   equal(poor?.detail, "256 MiB, pages of 4 KiB, guarded, 1 MiB locked");
   match(poor?.consequence ?? "", /not huge: .*never; not locked: .*ulimit -l.*; not bound: /);
   equal(judge(GOOD, config, BUILT).some((finding) => finding.check === "arena"), false);
+});
+
+test("a pool that was asked for is had or refused, the usual one is made to fit", () => {
+  const limits = { addressSpaceBytes: TERA, lockedBytes: 1e9, openFiles: 1e6, processes: 1e6 };
+  const native = { ...config.native, instances: 1_000 };
+  const [asked] = worse({ limits }, BUILT, { native });
+  deepEqual(asked?.slice(0, 2), ["address-space", "failed"]);
+  match(asked?.[2] ?? "", /refuses to start; .*native\.instances to 253/);
+  const failure = "Cannot start the native engine: native.instances is 1000000";
+  const [refused] = worse({}, { ...BUILT, failure, refused: true });
+  deepEqual(refused?.slice(0, 2), ["native", "failed"]);
+  match(refused?.[2] ?? "", /refuses to start/);
+  const pool = (instances: number) =>
+    worse({}, { ...BUILT, pool: { instances, instancesAsked: 1_000 } });
+  deepEqual(pool(1_000), []);
+  const [smaller] = pool(500);
+  deepEqual(smaller?.slice(0, 2), ["instances", "degraded"]);
+  match(smaller?.[2] ?? "", /overloaded; raise `ulimit -v`/);
+});
+
+test("a limit that another one comes before is told", () => {
+  const pool = { instances: 10, instancesAsked: 10 };
+  const [found] = worse({}, { ...BUILT, pool });
+  deepEqual(found, [
+    "unreachable",
+    "degraded",
+    "it never takes effect; lower it, or raise the other",
+  ]);
 });

@@ -57,7 +57,6 @@ test("without a file everything has its default", () => {
   };
   deepEqual(config.pluginSettings, {});
   deepEqual(config.native, {
-    instances: 1000,
     workerThreads: 0,
     callsMax: 16_384,
     cacheBytes: 2 ** 31,

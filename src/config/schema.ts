@@ -180,9 +180,13 @@ const arenaSchema = v.strictObject({
 });
 
 const nativeSchema = v.strictObject({
-  instances: v.optional(
-    count(1, "Component instances that the native engine keeps room for.", 100_000),
-    1_000,
+  instances: v.exactOptional(
+    count(
+      1,
+      "Component instances that the native engine keeps room for; absent: 1,000, or as many as " +
+        "there is address space for. With a number that does not fit it refuses to start.",
+      100_000,
+    ),
   ),
   workerThreads: v.optional(
     count(0, "Threads for calls that wait or run long; 0: one for each CPU.", 1_024),

@@ -10,6 +10,7 @@ import type { NativePaths } from "../../native/build/cache.ts";
 import { STATUS } from "../../ffi/abi.gen.ts";
 import type { ArenaInfo, ArenaWishes } from "../../ffi/arena_info.ts";
 import { NativeClient, type SubmitOptions } from "../../ffi/client.ts";
+import { NativeError } from "../../ffi/errors.ts";
 import { openLibrary } from "../../ffi/library.ts";
 import type { Reply } from "../../ffi/pending.ts";
 import type { LineKind, LogListener } from "../../ffi/events.ts";
@@ -45,8 +46,8 @@ export interface NativeSandboxOptions {
   /** From `findNative()` or `buildNative()`. */
   readonly libraries: NativePaths;
   readonly engine: {
-    /** Instances alive at once, over all plugins. */
-    readonly instances: number;
+    /** Instances alive at once, over all plugins; absent: 1,000, or as many as fit. */
+    readonly instances?: number;
     /** Threads for calls that wait or overrun; 0: as many as the machine has processors. */
     readonly workerThreads: number;
     /** Calls in flight at once, over all plugins; only the first sandbox of a process decides. */
@@ -103,6 +104,9 @@ export interface EngineStats {
   /** Instances that are kept from call to call. */
   readonly instancesKept: number;
   readonly callsRunning: number;
+  /** Instances that there is room for, and how many there should be. */
+  readonly instances: number;
+  readonly instancesAsked: number;
   /** Why compiled components are not kept on disk, or null. */
   readonly cacheError: string | null;
   /** Bytes of compiled components on disk; null where none are kept. */
@@ -120,7 +124,7 @@ export interface EngineStats {
 
 /**
  * Opens the library and its engine for this isolate.
- * @throws AtollError unsupported, io, version, denied, no_memory
+ * @throws AtollError config, unsupported, io, version, denied, no_memory
  */
 export async function openNativeSandbox(options: NativeSandboxOptions): Promise<NativeSandbox> {
   const { libraries, engine, cacheDir, storageDir } = options;
@@ -133,12 +137,12 @@ export async function openNativeSandbox(options: NativeSandboxOptions): Promise<
     };
     const client = await NativeClient.open(await openLibrary(libraries.core), settings);
     try {
-      const number = client.loadEngine(libraries.sandbox, {
+      const number = loadEngine(client, libraries.sandbox, {
         cacheDir: compiled,
         // Outside the folder it protects: who can write one need not be able to read the other.
         keyFile: join(cacheDir, "compiled.key"),
         ...(storageDir === undefined ? {} : { storageDir }),
-        instances: engine.instances,
+        ...(engine.instances === undefined ? {} : { instances: engine.instances }),
         workerThreads: engine.workerThreads,
         ...(engine.cacheBytes === undefined ? {} : { cacheBytes: engine.cacheBytes }),
       });
@@ -149,6 +153,23 @@ export async function openNativeSandbox(options: NativeSandboxOptions): Promise<
     }
   } catch (error) {
     throw fromNative(error);
+  }
+}
+
+/** @throws AtollError config: the host cannot back what is configured */
+function loadEngine(
+  client: NativeClient,
+  path: string,
+  settings: Readonly<Record<string, unknown>>,
+): number {
+  try {
+    return client.loadEngine(path, settings);
+  } catch (error) {
+    if (!(error instanceof NativeError) || error.code !== "invalid_argument") throw error;
+    const reason = error.message.replace(/^Cannot load engine "[^"]*": /, "");
+    throw new AtollError("config", `Cannot start the native engine: ${reason}`, {}, {
+      cause: error,
+    });
   }
 }
 

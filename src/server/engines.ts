@@ -15,6 +15,8 @@ import type { Logger } from "../telemetry/log.ts";
 /** The engine to begin with, and what may come after it. */
 export interface EngineStart {
   readonly sandbox: Sandbox;
+  /** Component instances that it has room for; null: it has no such number. */
+  readonly instances: number | null;
   /** Builds the native libraries and opens the native engine; null when there is nothing to wait for. */
   readonly upgrade: ((signal: AbortSignal) => Promise<Sandbox>) | null;
 }
@@ -25,7 +27,8 @@ export type ShowProgress = (line: string | null) => void;
 /**
  * The engine that can serve now. With `engine: "native"` it waits for the build; with `auto` it
  * falls back to the portable engine and says why.
- * @throws AtollError unsupported, build, io: with `engine: "native"` when it cannot be had
+ * @throws AtollError unsupported, build, io: with `engine: "native"` when it cannot be had; config:
+ * the host cannot back what is configured
  */
 export async function startEngine(
   config: Config,
@@ -33,22 +36,22 @@ export async function startEngine(
   show: ShowProgress,
   signal?: AbortSignal,
 ): Promise<EngineStart> {
-  if (config.engine === "portable") return { sandbox: await openPortable(config), upgrade: null };
+  if (config.engine === "portable") return await portableStart(config);
   const build = await import("../../native/build/build.ts");
   const place = { checkout: build.CHECKOUT, cache: config.cacheDir };
   const found = await build.findNative(place);
   if (found) return await openFound(found, config, log);
   if (config.engine === "native") {
     const paths = await buildShown(config, show, signal);
-    return { sandbox: await openNative(paths, config), upgrade: null };
+    return await nativeStart(paths, config);
   }
   const obstacle = await build.nativeObstacle();
   if (obstacle !== null) {
     log.warn(`running on the portable engine: ${obstacle}`);
-    return { sandbox: await openPortable(config), upgrade: null };
+    return await portableStart(config);
   }
   return {
-    sandbox: await openPortable(config),
+    ...await portableStart(config),
     upgrade: async (stop) => openNative(await buildShown(config, show, stop), config),
   };
 }
@@ -61,14 +64,18 @@ export async function openEngine(config: Config, log: Logger): Promise<Sandbox> 
   return start.sandbox;
 }
 
-/** Libraries that are there and do not open are an error with `native`, a warning with `auto`. */
+/**
+ * Libraries that are there and do not open are an error with `native`, a warning with `auto`; what
+ * the host cannot back of the configuration is an error with either.
+ */
 async function openFound(paths: NativePaths, config: Config, log: Logger): Promise<EngineStart> {
   try {
-    return { sandbox: await openNative(paths, config), upgrade: null };
+    return await nativeStart(paths, config);
   } catch (thrown) {
-    if (config.engine === "native") throw thrown;
-    log.warn(`running on the portable engine: ${toAtollError(thrown).message}`);
-    return { sandbox: await openPortable(config), upgrade: null };
+    const error = toAtollError(thrown);
+    if (config.engine === "native" || error.code === "config") throw thrown;
+    log.warn(`running on the portable engine: ${error.message}`);
+    return await portableStart(config);
   }
 }
 
@@ -87,9 +94,16 @@ export async function openNative(libraries: NativePaths, config: Config): Promis
   }
 }
 
-async function openPortable(config: Config): Promise<Sandbox> {
+async function nativeStart(libraries: NativePaths, config: Config): Promise<EngineStart> {
+  const sandbox = await openNative(libraries, config);
+  const { instances } = await sandbox.engineStats();
+  return { sandbox, instances, upgrade: null };
+}
+
+async function portableStart(config: Config): Promise<EngineStart> {
   const { openPortableSandbox } = await import("../sandbox/portable.ts");
-  return openPortableSandbox({ cacheDir: config.cacheDir });
+  const sandbox = await openPortableSandbox({ cacheDir: config.cacheDir });
+  return { sandbox, instances: null, upgrade: null };
 }
 
 async function buildShown(

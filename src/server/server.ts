@@ -5,6 +5,7 @@
  * elsewhere.
  */
 import process from "node:process";
+import { unreachableLimits } from "../config/reachable.ts";
 import type { Config } from "../config/schema.ts";
 import { toAtollError } from "../core/errors.ts";
 import type { ServerState, WorkersHealth } from "../http/health.ts";
@@ -125,6 +126,7 @@ class Server implements RunningServer {
       (line) => this.#progress.show(line),
       stopping,
     );
+    for (const line of unreachableLimits(config, engine.instances)) log.warn(line);
     if (engine.upgrade === null) fleet.stay();
     const loaded = fleet.load(engine.sandbox);
     await Promise.all([

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::abi::{ATOLL_INVALID_ARGUMENT, ATOLL_UNSUPPORTED, AtollStatus};
 use crate::limits::STACK_BYTES;
 
 /// Kept in each memory slot between calls; without it a fresh instance costs three times as
@@ -29,6 +30,9 @@ const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Most tables and most memories of one core module.
 const PARTS_PER_MODULE_MAX: u32 = 8;
 
+/// Instances where the configuration names no number.
+pub const INSTANCES_USUAL: u32 = 1_000;
+
 /// Fewest slots with which an engine is worth having.
 const INSTANCES_MIN: u32 = 4;
 
@@ -44,8 +48,8 @@ pub struct Settings {
     pub cache_bytes: u64,
     /// Folder of what guests keep; none: they keep nothing.
     pub storage_dir: Option<PathBuf>,
-    /// Instances that can exist at once.
-    pub instances: u32,
+    /// Instances that can exist at once; none: as many as are usual and fit.
+    pub instances: Option<u32>,
     /// Threads for calls that wait or take long; 0: by the machine.
     pub worker_threads: usize,
 }
@@ -57,7 +61,7 @@ impl Default for Settings {
             key_file: None,
             cache_bytes: 2 * 1024 * 1024 * 1024,
             storage_dir: None,
-            instances: 1_000,
+            instances: None,
             worker_threads: 0,
         }
     }
@@ -119,16 +123,43 @@ pub fn wasmtime(instances: u32, tasks: Tasks) -> Config {
     config
 }
 
-/// An engine with as many of the instances as the address space has room for.
-pub fn engine(instances: u32, tasks: Tasks) -> Result<(Engine, u32), String> {
-    let mut instances = instances.max(INSTANCES_MIN);
-    loop {
-        match Engine::new(&wasmtime(instances, tasks)) {
-            Ok(engine) => return Ok((engine, instances)),
-            Err(_) if instances > INSTANCES_MIN => instances = (instances / 2).max(INSTANCES_MIN),
-            Err(error) => return Err(format!("wasmtime cannot be started: {error:#}")),
+/// An engine and how many instances it has room for: as many as were asked for, or else as many of
+/// the usual number as the address space has room for. The error is a status and a sentence.
+pub fn engine(asked: Option<u32>, tasks: Tasks) -> Result<(Engine, u32), (AtollStatus, String)> {
+    let wanted = asked.unwrap_or(INSTANCES_USUAL).max(INSTANCES_MIN);
+    if let Ok(engine) = Engine::new(&wasmtime(wanted, tasks)) {
+        return Ok((engine, wanted));
+    }
+    let possible = most_possible(wanted, tasks);
+    if asked.is_some() && possible > 0 {
+        let message = format!(
+            "native.instances is {wanted}, and the address space has room for {possible}: lower it, \
+             raise `ulimit -v`, or leave it out"
+        );
+        return Err((ATOLL_INVALID_ARGUMENT, message));
+    }
+    let instances = possible.max(INSTANCES_MIN);
+    match Engine::new(&wasmtime(instances, tasks)) {
+        Ok(engine) => Ok((engine, instances)),
+        Err(error) => {
+            let message = format!("wasmtime cannot be started: {error:#}");
+            Err((ATOLL_UNSUPPORTED, message))
         }
     }
+}
+
+/// How many instances there is room for, to a sixteenth, when it is not so many. A pool reserves all
+/// of its memory when it is made, so none is kept while another one is tried.
+fn most_possible(instances: u32, tasks: Tasks) -> u32 {
+    let (mut possible, mut too_many) = (0, instances);
+    while too_many - possible > (possible / 16).max(1) {
+        let middle = possible + (too_many - possible) / 2;
+        match Engine::new(&wasmtime(middle, tasks)) {
+            Ok(_) => possible = middle,
+            Err(_) => too_many = middle,
+        }
+    }
+    possible
 }
 
 #[cfg(test)]

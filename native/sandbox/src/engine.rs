@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 
-use crate::abi::{ATOLL_NOT_FOUND, ATOLL_OK, AtollStatus};
+use crate::abi::{ATOLL_NOT_FOUND, ATOLL_OK, ATOLL_UNSUPPORTED, AtollStatus};
 use crate::cache::Cache;
 use crate::component::Loaded;
-use crate::config::Settings;
+use crate::config::{INSTANCES_USUAL, Settings};
 use crate::exports::Exports;
 use crate::host::{self, Host};
 use crate::isolation::Reserve;
@@ -84,8 +84,12 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Starts an engine. The error is a sentence.
-    pub fn start(host: Host, number: u32, settings: &Settings) -> Result<Owner, String> {
+    /// Starts an engine. The error is a status and a sentence.
+    pub fn start(
+        host: Host,
+        number: u32,
+        settings: &Settings,
+    ) -> Result<Owner, (AtollStatus, String)> {
         let mut wasms = Wasms::new(settings.instances)?;
         let mut cache_error = None;
         if let (Some(folder), Some(key)) = (&settings.cache_dir, &settings.key_file) {
@@ -96,11 +100,13 @@ impl Owner {
         }
         let wasms = Arc::new(wasms);
         let ticker = Ticker::start(Arc::clone(&wasms))
-            .map_err(|e| format!("no thread for the epoch: {e}"))?;
-        let ticker_thread = ticker.thread().ok_or("no thread for the epoch")?;
+            .map_err(|e| unsupported(format!("no thread for the epoch: {e}")))?;
+        let ticker_thread = ticker
+            .thread()
+            .ok_or_else(|| unsupported("no thread for the epoch"))?;
         let threads = Arc::default();
         let runtime = runtime(settings.worker_threads, &threads)
-            .map_err(|e| format!("no threads for the workers: {e}"))?;
+            .map_err(|e| unsupported(format!("no threads for the workers: {e}")))?;
         let engine = Arc::new(Engine {
             host,
             number,
@@ -110,7 +116,7 @@ impl Owner {
             ticker: ticker_thread,
             cache_error,
             stores: Stores::new(settings.storage_dir.clone()),
-            instances_asked: settings.instances,
+            instances_asked: settings.instances.unwrap_or(INSTANCES_USUAL),
             exports: Exports::default(),
             compiling: Arc::new(Semaphore::new(COMPILING_MAX)),
             reserve: Arc::default(),
@@ -145,6 +151,10 @@ impl Owner {
         drop(ticker);
         closed && threads.load(Ordering::SeqCst) == 0
     }
+}
+
+fn unsupported(message: impl Into<String>) -> (AtollStatus, String) {
+    (ATOLL_UNSUPPORTED, message.into())
 }
 
 /// Few workers, each less important than the thread that runs JavaScript. Counts the threads that

@@ -129,7 +129,7 @@ pub unsafe extern "C" fn atoll_engine_attach(
                     format!("the engine's configuration: {e}"),
                 )
             })
-            .and_then(|s| Owner::start(host, engine, &s).map_err(|e| (ATOLL_UNSUPPORTED, e)));
+            .and_then(|s| Owner::start(host, engine, &s));
         match started {
             Ok(owner) => {
                 let engine = Arc::clone(&owner.engine);

@@ -317,7 +317,7 @@ mod tests {
 
     fn owner() -> Owner {
         let settings = Settings {
-            instances: 4,
+            instances: Some(4),
             worker_threads: 1,
             ..Settings::default()
         };

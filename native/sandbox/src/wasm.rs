@@ -12,6 +12,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+use crate::abi::{ATOLL_UNSUPPORTED, AtollStatus};
 use crate::cache::Cache;
 use crate::config::{self, Tasks};
 use crate::instance::Data;
@@ -30,14 +31,14 @@ pub struct Wasm {
 }
 
 impl Wasm {
-    fn new(instances: u32, tasks: Tasks) -> Result<Wasm, String> {
-        let (engine, instances) = config::engine(instances, tasks)?;
+    fn new(asked: Option<u32>, tasks: Tasks) -> Result<Wasm, (AtollStatus, String)> {
+        let (engine, instances) = config::engine(asked, tasks)?;
         let mut linker = Linker::new(&engine);
         let linked = wasi::link(&mut linker).and_then(|()| match tasks {
             Tasks::One => Ok(()),
             Tasks::Many => wasi3::link(&mut linker),
         });
-        linked.map_err(|e| format!("WASI cannot be linked: {e:#}"))?;
+        linked.map_err(|e| (ATOLL_UNSUPPORTED, format!("WASI cannot be linked: {e:#}")))?;
         Ok(Wasm {
             engine,
             linker,
@@ -52,17 +53,18 @@ pub struct Wasms {
     one: Wasm,
     many: OnceLock<Wasm>,
     making: Mutex<()>,
-    instances_asked: u32,
+    asked: Option<u32>,
 }
 
 impl Wasms {
-    /// The first of them, for so many instances. The error is a sentence.
-    pub fn new(instances: u32) -> Result<Wasms, String> {
+    /// The first of them, for as many instances as were asked for. The error is a status and a
+    /// sentence.
+    pub fn new(asked: Option<u32>) -> Result<Wasms, (AtollStatus, String)> {
         Ok(Wasms {
-            one: Wasm::new(instances, Tasks::One)?,
+            one: Wasm::new(asked, Tasks::One)?,
             many: OnceLock::new(),
             making: Mutex::new(()),
-            instances_asked: instances,
+            asked,
         })
     }
 
@@ -91,7 +93,7 @@ impl Wasms {
         if let Some(many) = self.many.get() {
             return Ok(many);
         }
-        let mut many = Wasm::new(self.instances_asked, tasks)?;
+        let mut many = Wasm::new(self.asked, tasks).map_err(|(_, message)| message)?;
         let cache = self.one.cache.as_ref();
         many.cache = cache.map(|cache| cache.beside(&many.engine));
         Ok(self.many.get_or_init(|| many))

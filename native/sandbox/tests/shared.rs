@@ -1,4 +1,4 @@
-//! Limits of a plugin that all its instances share.
+//! Limits of a plugin that all its instances share, and a pool that the host cannot back.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
@@ -166,4 +166,21 @@ fn every_part_of_a_plugin_counts_with_the_plugins_own_group() {
     // One whose calls have an instance each counts in the group that bounds them.
     let plain = load(&rig, &limits, &json!({ "mode": "call" }));
     assert_eq!(rates(&plain), (7, 0));
+}
+
+#[test]
+fn a_pool_that_was_asked_for_and_does_not_fit_is_refused_by_its_name() {
+    // 4 GiB each: more than any process can address.
+    let Err((status, text)) = Rig::attach(&json!({ "instances": 100_000 })) else {
+        panic!("the host backs it");
+    };
+    assert_eq!(status, ATOLL_INVALID_ARGUMENT, "{text}");
+    let numbers: Vec<u32> = text
+        .split(|letter: char| !letter.is_ascii_digit())
+        .filter_map(|digits| digits.parse().ok())
+        .collect();
+    assert!(text.starts_with("native.instances is 100000"), "{text}");
+    assert!((1_000..100_000).contains(&numbers[1]), "{text}");
+    let fits = Rig::attach(&json!({ "instances": numbers[1] }));
+    assert!(fits.is_ok(), "{text}");
 }
