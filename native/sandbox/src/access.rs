@@ -45,6 +45,11 @@ impl Accounts {
         }
     }
 
+    /// Whether what is allowed is told, too.
+    pub fn observes(&self) -> bool {
+        self.observe && self.left > 0
+    }
+
     /// Tells of an access, unless the call has told enough or nobody wants to know.
     pub fn tell(&mut self, access: &Access<'_>) {
         let wanted = self.observe || !access.allowed;

@@ -13,13 +13,14 @@ use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
-use crate::abi::{ATOLL_COMPONENT, ATOLL_IO};
+use crate::abi::{ATOLL_COMPONENT, ATOLL_INVALID_ARGUMENT, ATOLL_IO};
 use crate::cache;
 use crate::config;
 use crate::engine::Engine;
 use crate::error::Outcome;
 use crate::exports::{Callee, Instances};
 use crate::function::{Fast, Function};
+use crate::granted::Granted;
 use crate::grants::Grants;
 use crate::host;
 use crate::instance::Data;
@@ -180,6 +181,8 @@ pub fn load(
         return Err(Outcome::cancelled());
     }
     let keyvalue = namespaces(engine, id, &grants)?;
+    let granted = Granted::open(grants)
+        .map_err(|message| Outcome::message(ATOLL_INVALID_ARGUMENT, message))?;
     // None only of a component that imports modules, which do not link.
     let (memories, tables) = component
         .resources_required()
@@ -192,7 +195,7 @@ pub fn load(
         engine.host(),
         (group, pool_share),
         limits,
-        (grants, keyvalue),
+        (granted, keyvalue),
         Arc::clone(engine.reserve()),
     ));
     let mut exports: Vec<(String, ExportKind)> = description

@@ -33,12 +33,12 @@ const WORKER_NICE: i32 = 10;
 /// How long closing waits for a compilation.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Threads for work that holds its thread.
-const BLOCKING_THREADS: usize = 4;
+/// Threads for work that holds its thread: compilation, files, lookups of names.
+pub const BLOCKING_THREADS: usize = 16;
 
 /// Compilations at once. Each one uses every processor, and nothing ends one that takes for ever: the
 /// other threads go on to describe components and to load those that were compiled before.
-const COMPILING_MAX: usize = BLOCKING_THREADS / 2;
+const COMPILING_MAX: usize = 2;
 
 /// Sets the nice value of the calling thread; left as it is where that is not allowed.
 pub fn set_priority(nice: i32) {
@@ -172,6 +172,7 @@ fn runtime(worker_threads: usize, alive: &Arc<AtomicUsize>) -> std::io::Result<R
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_name("atoll-worker")
         .enable_time()
+        .enable_io()
         // With every worker busy in a guest, timers are looked at after this many polls.
         .event_interval(4)
         .global_queue_interval(3)

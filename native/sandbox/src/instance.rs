@@ -10,6 +10,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions, Result as HttpResult, WasiBody, WasiHttpCtx,
@@ -19,6 +20,8 @@ use wasmtime_wasi_http::{
 use crate::access::{Access, Accounts};
 use crate::budget::Budget;
 use crate::crossing::{Crossing, Fuel};
+use crate::folders::{Files, Held};
+use crate::granted::Granted;
 use crate::grants::Grants;
 use crate::host::CallRef;
 use crate::http_budget::HttpBudget;
@@ -28,7 +31,9 @@ use crate::meter::{self, Verdict};
 use crate::output::Log;
 use crate::plugin::Plugin;
 use crate::progress::Progress;
+use crate::sockets::Sockets;
 use crate::ticker;
+use crate::told::Teller;
 use crate::wasi;
 
 /// What a result may cost the host above its own size, in bytes: bookkeeping of small values.
@@ -48,10 +53,14 @@ pub struct Data {
     /// The epoch's tick at which its time was looked at last.
     pub ticks_seen: u64,
     table: ResourceTable,
-    grants: Option<Arc<Grants>>,
+    granted: Option<Arc<Granted>>,
     wasi: Option<Box<wasi::Context>>,
     /// None of a call that has reported nothing.
     progress: Option<Box<Progress>>,
+    /// What it has of the folders that are granted.
+    held: Option<Box<Held>>,
+    /// Who is told of what it asks for; none: it has asked for nothing yet.
+    teller: Option<Teller>,
     http: WasiHttpCtx,
     /// What the messages that the guest makes come to.
     pub http_budget: HttpBudget,
@@ -72,32 +81,65 @@ impl Data {
 
     /// Where standard output and error go.
     pub fn log(&mut self) -> Arc<Mutex<Log>> {
-        Arc::clone(&self.context_and_table().0.log)
+        Arc::clone(&self.context().0.log)
     }
 
     fn wasi_and_table(&mut self) -> (&mut WasiCtx, &mut ResourceTable) {
-        let (context, table) = self.context_and_table();
+        let (context, table) = self.context();
         (&mut context.ctx, table)
     }
 
-    fn context_and_table(&mut self) -> (&mut wasi::Context, &mut ResourceTable) {
-        let context = context(
+    fn context(&mut self) -> (&mut wasi::Context, &mut ResourceTable) {
+        let granted = self.granted.as_deref();
+        let context = context_of(
             &mut self.wasi,
-            self.call,
-            &self.budget,
-            self.grants.as_deref(),
+            &mut self.teller,
+            (self.call, self.budget.limits()),
+            granted,
         );
         (context, &mut self.table)
     }
 
+    /// What is granted, where the operator observes how it is used.
+    pub fn observed(&self) -> Option<&Grants> {
+        let grants = self.granted.as_deref().map(|g| &g.grants);
+        grants.filter(|grants| grants.observe)
+    }
+
+    /// Who is told of what the guest asks for.
+    pub fn teller(&mut self) -> Teller {
+        teller_of(&mut self.teller, self.call, self.granted.as_deref())
+    }
+
+    /// What the functions of `wasi:filesystem` work on.
+    pub fn files(&mut self) -> Files<'_> {
+        let granted = self.granted.as_deref();
+        let call = (self.call, self.budget.limits());
+        let context = context_of(&mut self.wasi, &mut self.teller, call, granted);
+        if let Some(folders) = granted.and_then(|g| g.folders.as_ref())
+            && self.held.is_none()
+        {
+            self.held = Some(Box::new(Held::new(folders)));
+        }
+        Files {
+            wasi: WasiFilesystemCtxView {
+                ctx: context.ctx.filesystem(),
+                table: &mut self.table,
+            },
+            held: self.held.as_deref_mut(),
+            teller: teller_of(&mut self.teller, self.call, granted),
+        }
+    }
+
+    /// What is known of the network, where any of it is granted, and who is told.
+    pub fn sockets_state(&mut self) -> (Option<Arc<Sockets>>, Teller) {
+        let sockets = self.context().0.sockets.clone();
+        (sockets, self.teller())
+    }
+
     /// Where the guest's words go.
     pub fn output(&mut self) -> &wasi::Context {
-        context(
-            &mut self.wasi,
-            self.call,
-            &self.budget,
-            self.grants.as_deref(),
-        )
+        self.context().0
     }
 
     /// The guest says how far it is.
@@ -120,7 +162,7 @@ impl Data {
 
     /// What the plugin's own configuration says; none: it says nothing.
     pub fn config(&self) -> Option<&BTreeMap<String, String>> {
-        self.grants.as_ref().map(|grants| &grants.config)
+        self.granted.as_ref().map(|granted| &granted.grants.config)
     }
 
     /// What the interfaces of namespaces need.
@@ -143,6 +185,9 @@ impl Data {
         self.end_progress();
         self.call = None;
         self.egress.accounts = None;
+        if let Some(teller) = &self.teller {
+            teller.renew(None);
+        }
         if let Some(context) = &self.wasi {
             context.rest();
         }
@@ -151,12 +196,15 @@ impl Data {
     /// Another call of it begins.
     fn renew(&mut self, limits: &Limits, call: CallRef) {
         self.call = Some(call);
-        self.egress.accounts = Some(accounts(call, self.grants.as_deref()));
+        self.egress.accounts = Some(accounts(call, self.granted.as_deref()));
         self.budget.set_limits(*limits);
         self.table.set_max_capacity(size(limits.resources));
         self.http.set_field_size_limit(size(limits.field_bytes));
-        if let Some(context) = &self.wasi {
-            context.renew(call, limits);
+        if let Some(teller) = &self.teller {
+            teller.renew(Some(accounts(call, self.granted.as_deref())));
+        }
+        if let Some(context) = &mut self.wasi {
+            context.renew(call, limits, self.granted.as_deref());
         }
     }
 }
@@ -238,18 +286,31 @@ fn rule(method: &http::Method, uri: &http::Uri) -> Value {
     }] })
 }
 
-fn accounts(call: CallRef, grants: Option<&Grants>) -> Accounts {
-    Accounts::new(call, grants.is_some_and(|grants| grants.observe))
+fn accounts(call: CallRef, granted: Option<&Granted>) -> Accounts {
+    Accounts::new(call, granted.is_some_and(|g| g.grants.observe))
 }
 
 /// Built on first use.
-fn context<'a>(
+fn context_of<'a>(
     wasi: &'a mut Option<Box<wasi::Context>>,
-    call: Option<CallRef>,
-    budget: &Budget,
-    grants: Option<&Grants>,
+    teller: &mut Option<Teller>,
+    (call, limits): (Option<CallRef>, &Limits),
+    granted: Option<&Granted>,
 ) -> &'a mut wasi::Context {
-    wasi.get_or_insert_with(|| Box::new(wasi::context(call, budget.limits(), grants)))
+    wasi.get_or_insert_with(|| {
+        let teller = || teller_of(teller, call, granted);
+        Box::new(wasi::context(call, limits, granted, teller))
+    })
+}
+
+fn teller_of(
+    teller: &mut Option<Teller>,
+    call: Option<CallRef>,
+    granted: Option<&Granted>,
+) -> Teller {
+    teller
+        .get_or_insert_with(|| Teller::new(call.map(|call| accounts(call, granted))))
+        .clone()
 }
 
 /// A store for a fresh instance of a plugin and its first call.
@@ -259,7 +320,7 @@ pub fn store(
     limits: &Limits,
     call: CallRef,
 ) -> Store<Data> {
-    let grants = plugin.grants();
+    let granted = plugin.granted();
     let mut table = ResourceTable::new();
     table.set_max_capacity(size(limits.resources));
     let mut http = WasiHttpCtx::new();
@@ -270,14 +331,16 @@ pub fn store(
         fuel: fuel(limits),
         ticks_seen: 0,
         table,
-        grants: plugin.grants().cloned(),
+        granted: granted.cloned(),
         wasi: None,
         progress: None,
+        held: None,
+        teller: None,
         http,
         http_budget: HttpBudget::default(),
         egress: NoEgress {
             bodies: 0,
-            accounts: Some(accounts(call, grants.map(Arc::as_ref))),
+            accounts: Some(accounts(call, granted.map(Arc::as_ref))),
         },
         keyvalue: keyvalue::Session::new(plugin.keyvalue().cloned()),
     };

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::oneshot;
 
 use crate::abi::AtollStatus;
-use crate::grants::Grants;
+use crate::granted::Granted;
 use crate::host::{self, Host};
 use crate::isolation::Reserve;
-use crate::keyvalue::Granted;
+use crate::keyvalue;
 use crate::limits::Limits;
 use crate::meter::Held;
 use crate::plugin_memory::PluginMemory;
@@ -31,8 +31,8 @@ pub struct Plugin {
     /// Shares of the pool that one call takes.
     pool_share: u32,
     limits: RwLock<Limits>,
-    grants: Option<Arc<Grants>>,
-    keyvalue: Option<Arc<Granted>>,
+    granted: Option<Arc<Granted>>,
+    keyvalue: Option<Arc<keyvalue::Granted>>,
     reserve: Arc<Reserve>,
     memory: Arc<PluginMemory>,
     overran_until_ms: AtomicU64,
@@ -47,7 +47,7 @@ impl Plugin {
         host: Host,
         (group, pool_share): (u32, u32),
         limits: Limits,
-        (grants, keyvalue): (Grants, Option<Arc<Granted>>),
+        (granted, keyvalue): (Option<Arc<Granted>>, Option<Arc<keyvalue::Granted>>),
         reserve: Arc<Reserve>,
     ) -> Plugin {
         Plugin {
@@ -56,7 +56,7 @@ impl Plugin {
             group,
             pool_share,
             limits: RwLock::new(limits),
-            grants: grants.shared(),
+            granted,
             keyvalue,
             reserve,
             memory: Arc::default(),
@@ -87,12 +87,12 @@ impl Plugin {
     }
 
     /// What it is granted; none: nothing.
-    pub fn grants(&self) -> Option<&Arc<Grants>> {
-        self.grants.as_ref()
+    pub fn granted(&self) -> Option<&Arc<Granted>> {
+        self.granted.as_ref()
     }
 
     /// Its namespaces; none: it has none.
-    pub fn keyvalue(&self) -> Option<&Arc<Granted>> {
+    pub fn keyvalue(&self) -> Option<&Arc<keyvalue::Granted>> {
         self.keyvalue.as_ref()
     }
 

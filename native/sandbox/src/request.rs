@@ -26,6 +26,8 @@ const PREFIX_BYTES: usize = 8;
     Archive, Serialize, rkyv::Deserialize, serde::Deserialize, Clone, Debug, PartialEq, Eq,
 )]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+// There is one at a time, on its way to where it is taken apart.
+#[allow(clippy::large_enum_variant)]
 pub enum Request {
     /// Compiles a component, or takes it from the cache.
     Load {
@@ -134,10 +136,18 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::grants::KeyvalueGrant;
+    use crate::grants::{Clocks, Folder, KeyvalueGrant, Ports, Seed, SocketRule};
 
     fn written(request: &Request) -> AlignedVec {
         archive(request).expect("an archive")
+    }
+
+    fn rule(first: u16, last: u16, listen: bool) -> SocketRule {
+        SocketRule {
+            host: "some-host.example.com".into(),
+            port: Ports { first, last },
+            listen,
+        }
     }
 
     fn grants() -> Grants {
@@ -153,6 +163,18 @@ mod tests {
                 shared: true,
             }],
             config: [("greeting".into(), "hello".into())].into(),
+            folders: vec![Folder {
+                path: "/somewhere/on/the/host".into(),
+                at: "/data".into(),
+                write: true,
+                bytes: 0x0b0b_0c0c,
+            }],
+            tcp: vec![rule(5432, 5433, false)],
+            udp: vec![rule(53, 53, true)],
+            clocks: Clocks { resolution_us: 77 },
+            random: Some(Seed {
+                seed: 0x0c0d_0e0f_1011,
+            }),
             observe: true,
         }
     }
@@ -200,7 +222,9 @@ mod tests {
             if let ArchivedRequest::Load { id, grants, .. } = archived {
                 let range = bytes.as_ptr_range();
                 let texts = grants.env.iter().flat_map(|pair| [&pair.key, &pair.value]);
-                for text in texts.chain([id]) {
+                let folders = grants.folders.iter().flat_map(|f| [&f.path, &f.at]);
+                let rules = grants.tcp.iter().chain(grants.udp.iter()).map(|r| &r.host);
+                for text in texts.chain(folders).chain(rules).chain([id]) {
                     assert!(text.is_empty() || range.contains(&text.as_ptr()));
                     assert!(std::str::from_utf8(text.as_bytes()).is_ok());
                 }

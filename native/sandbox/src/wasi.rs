@@ -1,19 +1,18 @@
 //! WASI 0.2 with what is granted and no more.
 //!
-//! Owns: which imports exist, what they do (no arguments, the granted environment, no files, no
-//! network, clocks of a millisecond, randomness of its own for each call). It must not know how calls
-//! are run, nor what becomes of what the guest writes (`output`).
+//! Owns: which imports exist, what they do (no arguments, the granted environment, clocks as coarse
+//! as is granted, randomness of its own for each call or of the granted seed). Folders and sockets
+//! have rooms of their own. It must not know how calls are run, nor what becomes of what the guest
+//! writes (`output`).
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, empty, sink};
 use wasmtime::Result;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream, WasiCli, WasiCliView};
-use wasmtime_wasi::clocks::{HostMonotonicClock, HostWallClock, WasiClocks, WasiClocksView};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::clocks::WasiClocks;
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random, sockets};
 use wasmtime_wasi::p2::pipe::ClosedInputStream;
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
@@ -22,15 +21,20 @@ use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView};
 use wasmtime_wasi::{WasiCtx, async_trait};
 use wasmtime_wasi_io::bindings::wasi::io;
 
-use crate::grants::Grants;
+use crate::folders::FolderHost;
+use crate::granted::Granted;
 use crate::host::CallRef;
 use crate::http_budget;
 use crate::instance::Data;
 use crate::keyvalue;
-use crate::limits::{Limits, RANDOM_BYTES};
+use crate::limits::Limits;
 use crate::logging::{self, Level};
 use crate::output::Log;
 use crate::progress;
+use crate::sockets::{self as network, Sockets};
+use crate::sources::{CoarseMonotonicClock, CoarseWallClock, random_of, resolution};
+use crate::told::Teller;
+use crate::used::{self, Environment};
 use crate::wasi_config;
 use crate::wasi3;
 
@@ -101,12 +105,12 @@ pub fn link(linker: &mut Linker<Data>) -> Result<()> {
     io::error::add_to_linker::<Data, Table>(l, table)?;
     io::poll::add_to_linker::<Data, Table>(l, table)?;
     io::streams::add_to_linker::<Data, Table>(l, table)?;
-    clocks::wall_clock::add_to_linker::<Data, WasiClocks>(l, Data::clocks)?;
-    clocks::monotonic_clock::add_to_linker::<Data, WasiClocks>(l, Data::clocks)?;
-    random::random::add_to_linker::<Data, WasiRandom>(l, |d| d.wasi().random())?;
-    random::insecure::add_to_linker::<Data, WasiRandom>(l, |d| d.wasi().random())?;
-    random::insecure_seed::add_to_linker::<Data, WasiRandom>(l, |d| d.wasi().random())?;
-    cli::environment::add_to_linker::<Data, WasiCli>(l, Data::cli)?;
+    clocks::wall_clock::add_to_linker::<Data, WasiClocks>(l, used::clocks)?;
+    clocks::monotonic_clock::add_to_linker::<Data, WasiClocks>(l, used::clocks)?;
+    random::random::add_to_linker::<Data, WasiRandom>(l, used::random)?;
+    random::insecure::add_to_linker::<Data, WasiRandom>(l, used::random)?;
+    random::insecure_seed::add_to_linker::<Data, WasiRandom>(l, used::random)?;
+    cli::environment::add_to_linker::<Data, Environment>(l, used::own)?;
     cli::exit::add_to_linker::<Data, WasiCli>(l, Data::cli)?;
     cli::stdin::add_to_linker::<Data, WasiCli>(l, Data::cli)?;
     cli::stdout::add_to_linker::<Data, WasiCli>(l, Data::cli)?;
@@ -116,12 +120,11 @@ pub fn link(linker: &mut Linker<Data>) -> Result<()> {
     cli::terminal_stdin::add_to_linker::<Data, WasiCli>(l, Data::cli)?;
     cli::terminal_stdout::add_to_linker::<Data, WasiCli>(l, Data::cli)?;
     cli::terminal_stderr::add_to_linker::<Data, WasiCli>(l, Data::cli)?;
-    filesystem::preopens::add_to_linker::<Data, WasiFilesystem>(l, Data::filesystem)?;
-    filesystem::types::add_to_linker::<Data, WasiFilesystem>(l, Data::filesystem)?;
+    filesystem::preopens::add_to_linker::<Data, FolderHost>(l, Data::files)?;
+    filesystem::types::add_to_linker::<Data, FolderHost>(l, Data::files)?;
     let options = sockets::network::LinkOptions::default();
     sockets::network::add_to_linker::<Data, WasiSockets>(l, &options, Data::sockets)?;
     sockets::instance_network::add_to_linker::<Data, WasiSockets>(l, Data::sockets)?;
-    sockets::ip_name_lookup::add_to_linker::<Data, WasiSockets>(l, Data::sockets)?;
     sockets::tcp::add_to_linker::<Data, WasiSockets>(l, Data::sockets)?;
     sockets::tcp_create_socket::add_to_linker::<Data, WasiSockets>(l, Data::sockets)?;
     sockets::udp::add_to_linker::<Data, WasiSockets>(l, Data::sockets)?;
@@ -130,6 +133,7 @@ pub fn link(linker: &mut Linker<Data>) -> Result<()> {
     logging::link(l)?;
     progress::link(l)?;
     wasi_config::link(l)?;
+    network::link(l)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(l)?;
     http_budget::link(l)
 }
@@ -149,14 +153,22 @@ fn table(data: &mut Data) -> &mut ResourceTable {
 pub struct Context {
     /// WASI's own.
     pub ctx: WasiCtx,
+    /// None: no network.
+    pub sockets: Option<Arc<Sockets>>,
     /// Where its output goes.
     pub log: Arc<Mutex<Log>>,
 }
 
 impl Context {
     /// Another call of a kept instance begins: output is its, under a budget of its own.
-    pub fn renew(&self, call: CallRef, limits: &Limits) {
+    pub fn renew(&mut self, call: CallRef, limits: &Limits, granted: Option<&Granted>) {
         self.replace(Log::new(Some(call), limits.log_bytes));
+        if let Some(seed) = granted.and_then(|g| g.grants.random.as_ref()) {
+            // From the beginning, for this call as for any other.
+            let mut builder = WasiCtx::builder();
+            random_of(&mut builder, Some(seed));
+            std::mem::swap(self.ctx.random(), builder.build().random());
+        }
     }
 
     /// The call has ended: sends what it began to write, and lets go of the call.
@@ -186,8 +198,15 @@ impl Context {
 }
 
 /// The context of an instance, built when the guest first uses it.
-pub fn context(call: Option<CallRef>, limits: &Limits, grants: Option<&Grants>) -> Context {
+pub fn context(
+    call: Option<CallRef>,
+    limits: &Limits,
+    granted: Option<&Granted>,
+    teller: impl FnOnce() -> Teller,
+) -> Context {
     let log = Arc::new(Mutex::new(Log::new(call, limits.log_bytes)));
+    let grants = granted.map(|g| &g.grants);
+    let resolution = resolution(grants.map(|g| &g.clocks));
     let mut builder = WasiCtx::builder();
     builder
         .stdin(NoInput)
@@ -199,55 +218,30 @@ pub fn context(call: Option<CallRef>, limits: &Limits, grants: Option<&Grants>) 
             log: Arc::clone(&log),
             stderr: true,
         })
-        .wall_clock(CoarseWallClock)
-        .monotonic_clock(CoarseMonotonicClock {
-            start: Instant::now(),
-        })
-        .max_random_size(RANDOM_BYTES)
-        .allow_tcp(false)
-        .allow_udp(false)
+        .wall_clock(CoarseWallClock { resolution })
+        .monotonic_clock(CoarseMonotonicClock::new(resolution));
+    random_of(&mut builder, grants.and_then(|g| g.random.as_ref()));
+    for (name, value) in grants.iter().flat_map(|g| &g.env) {
+        builder.env(name, value);
+    }
+    let sockets = granted
+        .and_then(|g| g.network.as_ref())
+        .map(|network| Arc::new(Sockets::new(network, teller())));
+    // Names are looked up elsewhere.
+    builder
+        .allow_tcp(sockets.is_some())
+        .allow_udp(sockets.is_some())
         .allow_ip_name_lookup(false);
-    if let Some(grants) = grants {
-        for (name, value) in &grants.env {
-            builder.env(name, value);
-        }
+    if let Some(sockets) = &sockets {
+        let sockets = Arc::clone(sockets);
+        builder.socket_addr_check(move |address, usage| {
+            Box::pin(std::future::ready(sockets.allows(address, usage)))
+        });
     }
     Context {
         ctx: builder.build(),
+        sockets,
         log,
-    }
-}
-
-const RESOLUTION: Duration = Duration::from_millis(1);
-
-struct CoarseWallClock;
-
-impl HostWallClock for CoarseWallClock {
-    fn resolution(&self) -> Duration {
-        RESOLUTION
-    }
-
-    fn now(&self) -> Duration {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        Duration::new(now.as_secs(), now.subsec_millis() * 1_000_000)
-    }
-}
-
-struct CoarseMonotonicClock {
-    start: Instant,
-}
-
-impl HostMonotonicClock for CoarseMonotonicClock {
-    fn resolution(&self) -> u64 {
-        RESOLUTION.as_nanos() as u64
-    }
-
-    fn now(&self) -> u64 {
-        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        // Never zero: Go's run-time library takes that for a clock that does not work, and aborts.
-        millis.saturating_add(1).saturating_mul(1_000_000)
     }
 }
 
@@ -334,15 +328,5 @@ mod tests {
         assert!(!is_known("wasi:keyvalue/store@0.2.0-draft3"));
         assert!(is_known("wasi:logging/logging"));
         assert!(!is_known("acme:thing/api@0.2.0"));
-    }
-
-    #[test]
-    fn clocks_are_coarse() {
-        assert_eq!(CoarseWallClock.now().subsec_nanos() % 1_000_000, 0);
-        let clock = CoarseMonotonicClock {
-            start: Instant::now(),
-        };
-        assert_eq!(clock.now() % 1_000_000, 0);
-        assert_ne!(clock.now(), 0);
     }
 }
