@@ -4,8 +4,9 @@
  * Owns: the report. It is made of the configuration and the manifest: nothing is built or loaded.
  */
 import { AtollError } from "../core/errors.ts";
-import { grantNames, grantThatAllows } from "../core/grants.ts";
+import { grantNames } from "../core/grants.ts";
 import { nearest } from "../core/nearest.ts";
+import { grantThatAllows } from "../core/wants.ts";
 import { discover, type FoundPlugin } from "../plugins/discovery.ts";
 import { profileOf } from "../plugins/plugin.ts";
 import { printable } from "../telemetry/log.ts";
@@ -38,7 +39,7 @@ export function explain(context: CommandContext): number {
   const report: Explanation = {
     id,
     granted: grantNames(grants),
-    denied: missingGrants.map((name) => ({ name, grant: grantThatAllows(id, name) })),
+    denied: missingGrants.map((each) => ({ name: each.name, grant: grantThatAllows(id, each) })),
   };
   const text = context.flags.has("json") ? `${JSON.stringify(report)}\n` : readable(report);
   context.output.out(text);

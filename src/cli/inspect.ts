@@ -93,7 +93,7 @@ function inspectionOf(
     imports,
     grants: grantsOf(imports).grants,
     granted: grantNames(profile.grants),
-    missingGrants: profile.missingGrants,
+    missingGrants: profile.missingGrants.map(({ name }) => name),
     wit: component.wit,
   };
 }

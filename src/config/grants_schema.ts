@@ -2,7 +2,7 @@
  * The schemas of what is granted, in the configuration, and of what is wanted, in a manifest.
  *
  * Owns: what may be written for each grant and its description. The names are those of
- * `src/core/grants.ts`.
+ * `src/core/grants.ts` and `src/core/wants.ts`.
  */
 import * as v from "valibot";
 import { count } from "./limits_schema.ts";
@@ -70,6 +70,107 @@ const keyvalueSchema = v.pipe(
   ),
 );
 
+const guestPathSchema = v.pipe(
+  v.string(),
+  v.check(
+    (path) => path !== "" && path.length <= 1024 && !path.includes("\0"),
+    "a path of 1 to 1024 characters",
+  ),
+  v.description("Where the plugin finds it, as in /data."),
+);
+
+const writeSchema = v.exactOptional(
+  v.pipe(v.boolean(), v.description("True: it may change what is in it.")),
+);
+
+const folderSchema = v.strictObject({
+  path: v.pipe(
+    v.string(),
+    v.check(
+      (path) => path !== "" && path.length <= 4096 && !path.includes("\0"),
+      "a path of 1 to 4096 characters",
+    ),
+    v.description("The folder; in a file, relative to the file. It must exist."),
+  ),
+  at: guestPathSchema,
+  write: writeSchema,
+  bytes: v.exactOptional(
+    count(
+      0,
+      "The most that the folder may hold when the plugin may write, in bytes: its files, and 4096 " +
+        "for each entry. Absent: 64 MiB.",
+    ),
+  ),
+});
+
+/** Each is some of the request's 64 KiB. */
+const RULES_MAX = 64;
+
+function few<T>(item: v.GenericSchema<T, T>, description: string) {
+  return v.exactOptional(
+    v.pipe(
+      v.array(item),
+      v.maxLength(RULES_MAX, `at most ${RULES_MAX} of them`),
+      v.description(description),
+    ),
+  );
+}
+
+const HOST =
+  /^(?:\*\.)?(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?$|^[0-9A-Fa-f:.]+(?:\/\d{1,3})?$/;
+
+const portSchema = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535));
+
+const socketSchema = v.strictObject({
+  host: v.pipe(
+    v.string(),
+    v.check(
+      (host) => host.length <= 255 && HOST.test(host),
+      "a name, *.name, an address or a range of addresses such as 10.0.0.0/8",
+    ),
+    v.description(
+      "A name, *.name, an address or a range. What is private, loopback or link-local is only " +
+        "reached by a rule with its address.",
+    ),
+  ),
+  port: v.pipe(
+    v.union(
+      [
+        portSchema,
+        v.pipe(
+          v.tuple([portSchema, portSchema]),
+          v.check(([first, last]) => first <= last, "the first port, then the last one"),
+        ),
+      ],
+      "a port, or the first and the last one",
+    ),
+    v.description("A port, or the first and the last one. To listen at 0: one that is free."),
+  ),
+  listen: v.exactOptional(
+    v.pipe(
+      v.boolean(),
+      v.description(
+        "True: it may be reached at this address of the host. Absent: it may reach it.",
+      ),
+    ),
+  ),
+});
+
+const tcpSchema = few(socketSchema, "Whom it may reach by TCP, and where it may be reached.");
+const udpSchema = few(socketSchema, "Whom it may send to by UDP, and where it may be reached.");
+
+const clocksSchema = v.exactOptional(v.pipe(
+  v.strictObject({
+    resolutionUs: count(1, "Microseconds from one reading to the next.", 1_000_000),
+  }),
+  v.description("How finely its clocks tell time. Absent: 1000."),
+));
+
+const randomSchema = v.exactOptional(v.pipe(
+  v.strictObject({ seed: count(0, "The seed.") }),
+  v.description("The same randomness in every call. Absent: each call has its own."),
+));
+
 /** What the operator grants to one plugin. */
 export const grantsSchema = v.strictObject({
   env: v.optional(
@@ -95,6 +196,11 @@ export const grantsSchema = v.strictObject({
     ),
     [],
   ),
+  folders: few(folderSchema, "Folders of the host."),
+  tcp: tcpSchema,
+  udp: udpSchema,
+  clocks: clocksSchema,
+  random: randomSchema,
 });
 
 /** What a plugin's author asks for. */
@@ -113,4 +219,12 @@ export const wantsSchema = v.strictObject({
     ),
     [],
   ),
+  folders: few(
+    v.strictObject({ at: guestPathSchema, write: writeSchema }),
+    "Folders that it uses.",
+  ),
+  tcp: tcpSchema,
+  udp: udpSchema,
+  clocks: clocksSchema,
+  random: randomSchema,
 });

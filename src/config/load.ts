@@ -66,6 +66,8 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
     put(tree, value.path, resolvedAgainst(source.cwd, value.path, value.value));
     origins.named.set(JSON.stringify(value.path), value.name);
   }
+  // What the file grants is absolute by now.
+  resolveFolders(tree, source.cwd);
   for (const [key, path, name] of FLAG_KEYS) {
     const given = flags[key];
     if (given === undefined) continue;
@@ -194,9 +196,35 @@ function resolveIn(tree: Tree, folder: string): void {
   for (const key of ["plugins", "cacheDir"]) {
     if (Object.hasOwn(tree, key)) tree[key] = resolvedAgainst(folder, [key], tree[key]);
   }
+  resolveFolders(tree, folder);
   const { storage } = tree;
   if (typeof storage !== "object" || storage === null || !("dir" in storage)) return;
   storage.dir = resolvedAgainst(folder, ["storage", "dir"], storage.dir);
+}
+
+/** The same of each plugin's granted folders; what has another form is for the schema to refuse. */
+function resolveFolders(tree: Tree, base: string): void {
+  for (const settings of Object.values(inner(tree, "pluginSettings"))) {
+    const { folders } = inner({ settings }, "settings", "grants");
+    if (!Array.isArray(folders)) continue;
+    for (const folder of folders) {
+      const grant = inner({ folder }, "folder");
+      if (typeof grant["path"] === "string" && grant["path"] !== "") {
+        grant["path"] = resolve(base, grant["path"]);
+      }
+    }
+  }
+}
+
+/** An object deep in a tree, or an empty one. */
+function inner(tree: Tree, ...path: readonly string[]): Tree {
+  let at = tree;
+  for (const key of path) {
+    const next = Object.hasOwn(at, key) ? at[key] : undefined;
+    if (typeof next !== "object" || next === null || Array.isArray(next)) return {};
+    at = next as Tree;
+  }
+  return at;
 }
 
 function resolvedAgainst(folder: string, path: readonly string[], value: unknown): unknown {

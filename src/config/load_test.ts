@@ -183,6 +183,23 @@ test("paths are relative to the file that has them, else to the current folder",
   });
 });
 
+test("folders that are granted are relative to the file that grants them", () => {
+  const folders = '[{"path": "./d", "at": "/d"}, {"path": "/abs", "at": "/a", "write": true}]';
+  inFolder(`{"pluginSettings": {"a": {"grants": {"folders": ${folders}}}, "b": {}}}`, (folder) => {
+    const file = join(folder, "atoll.json");
+    const { config } = loadConfig({ cwd: "/elsewhere", flags: { config: file } });
+    deepEqual(config.pluginSettings["a"]?.grants?.folders, [
+      { path: join(folder, "d"), at: "/d" },
+      { path: "/abs", at: "/a", write: true },
+    ]);
+  });
+  const granted = load(null, {
+    ATOLL_PLUGIN_SETTINGS: '{"a": {"grants": {"folders": [{"path": "d", "at": "/d"}]}}}',
+  });
+  deepEqual(granted.config.pluginSettings["a"]?.grants?.folders?.[0]?.path.endsWith("/d"), true);
+  equal(granted.config.pluginSettings["a"]?.grants?.folders?.[0]?.path.startsWith("/"), true);
+});
+
 test("a wrong key is named with its line and the nearest right one", () => {
   const found = failure('{\n  "host": "x",\n  "http": { "bodyByte": 1 }\n}');
   equal(
@@ -216,6 +233,34 @@ const WRONG_VALUES: [text: string, reason: string][] = [
   [
     '{"pluginSettings": {"a": {"grants": {"env": {"A=B": "c"}}}}}',
     'grants.env.A=B: expected the name of a variable, with no = and no zero in it, got the string "A=B"',
+  ],
+  [
+    '{"pluginSettings": {"a": {"grants": {"folders": [{"path": "x"}]}}}}',
+    "grants.folders[0].at: is missing",
+  ],
+  [
+    '{"pluginSettings": {"a": {"grants": {"folders": [{"path": "x", "at": "/x", "wirte": true}]}}}}',
+    'grants.folders[0].wirte: unknown key; did you mean "write"?',
+  ],
+  [
+    '{"pluginSettings": {"a": {"grants": {"tcp": [{"host": "a b", "port": 1}]}}}}',
+    "grants.tcp[0].host: expected a name, *.name, an address or a range of addresses such as",
+  ],
+  [
+    '{"pluginSettings": {"a": {"grants": {"udp": [{"host": "a", "port": [2, 1]}]}}}}',
+    "grants.udp[0].port: expected ",
+  ],
+  [
+    '{"pluginSettings": {"a": {"grants": {"tcp": [{"host": "a", "port": 70000}]}}}}',
+    "grants.tcp[0].port: expected ",
+  ],
+  [
+    '{"pluginSettings": {"a": {"grants": {"clocks": {"resolutionUs": 0}}}}}',
+    "grants.clocks.resolutionUs: expected at least 1, got the number 0",
+  ],
+  [
+    '{"pluginSettings": {"a": {"grants": {"random": {}}}}}',
+    "grants.random.seed: is missing",
   ],
   [
     '{"pluginSettings": {"a": {"grants": {"env": {"A": 1}}}}}',

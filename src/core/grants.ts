@@ -9,6 +9,38 @@ export interface Grants {
   readonly env: Readonly<Record<string, string>>;
   /** Namespaces of `wasi:keyvalue`. */
   readonly keyvalue: readonly KeyvalueGrant[];
+  /** Folders of the host. */
+  readonly folders?: readonly FolderGrant[];
+  /** Whom it may reach by TCP, and where it may be reached. */
+  readonly tcp?: readonly SocketGrant[];
+  /** The same by UDP. */
+  readonly udp?: readonly SocketGrant[];
+  /** How finely its clocks tell time, in microseconds; absent: 1,000. */
+  readonly clocks?: { readonly resolutionUs: number };
+  /** The seed of every call's randomness; absent: each call has its own. */
+  readonly random?: { readonly seed: number };
+}
+
+/** A folder of the host that the guest finds at a path of its own. */
+export interface FolderGrant {
+  /** Where it is; absolute once the configuration is read. */
+  readonly path: string;
+  /** Where the guest finds it. */
+  readonly at: string;
+  /** Whether the guest may change what is in it; absent: no. */
+  readonly write?: boolean;
+  /** The most it may hold, in bytes, where the guest may write; absent: 64 MiB. */
+  readonly bytes?: number;
+}
+
+/** Addresses of one protocol. */
+export interface SocketGrant {
+  /** `db.example.com`, `*.example.com`, `10.0.0.5` or `10.0.0.0/8`. */
+  readonly host: string;
+  /** A port, or the first and the last of several. */
+  readonly port: number | readonly [first: number, last: number];
+  /** The guest may be reached there; absent: it may reach it. */
+  readonly listen?: boolean;
 }
 
 /** A namespace in which a plugin keeps values. */
@@ -24,39 +56,33 @@ export interface KeyvalueGrant {
 /** What a plugin has that the configuration does not mention. */
 export const NO_GRANTS: Grants = { env: {}, keyvalue: [] };
 
-/** What a plugin's author asks the operator for. It grants nothing. */
-export interface Wants {
-  /** Names of environment variables. */
-  readonly env: readonly string[];
-  /** Names of namespaces. */
-  readonly keyvalue: readonly string[];
-}
-
 /** Paths of all single grants, as in `env.LANG`. */
 export function grantNames(grants: Grants): readonly string[] {
+  const { env, keyvalue, folders = [], tcp = [], udp = [], clocks, random } = grants;
   return [
-    ...Object.keys(grants.env).map((name) => `env.${name}`),
-    ...grants.keyvalue.map(({ name }) => `keyvalue.${name}`),
+    ...Object.keys(env).map((name) => `env.${name}`),
+    ...keyvalue.map(({ name }) => `keyvalue.${name}`),
+    ...folders.map(folderName),
+    ...tcp.map((rule) => socketName("tcp", rule)),
+    ...udp.map((rule) => socketName("udp", rule)),
+    ...(clocks === undefined ? [] : ["clocks.resolutionUs"]),
+    ...(random === undefined ? [] : ["random.seed"]),
   ];
 }
 
-/** Paths of what is wanted and not granted. */
-export function missingGrants(wants: Wants, grants: Grants): readonly string[] {
-  const granted = new Set(grantNames(grants));
-  const wanted = [
-    ...wants.env.map((name) => `env.${name}`),
-    ...wants.keyvalue.map((name) => `keyvalue.${name}`),
-  ];
-  return wanted.filter((name) => !granted.has(name));
+/** `folders./data`, with what may be done where that is more than to read. */
+export function folderName({ at, write = false }: Pick<FolderGrant, "at" | "write">): string {
+  return `folders.${at}${write ? " (write)" : ""}`;
 }
 
-/** The part of the configuration that would grant a path to a plugin; a value is the operator's. */
-export function grantThatAllows(
-  plugin: string,
-  path: string,
-): { readonly pluginSettings: Readonly<Record<string, { readonly grants: object }>> } {
-  const dot = path.indexOf(".");
-  const [kind, name] = [path.slice(0, dot), path.slice(dot + 1)];
-  const grants = kind === "env" ? { env: { [name]: "VALUE" } } : { [kind]: [name] };
-  return { pluginSettings: { [plugin]: { grants } } };
+/** `tcp.db.example.com:5432`. */
+export function socketName(protocol: "tcp" | "udp", { host, port, listen }: SocketGrant): string {
+  const [first, last] = portsOf(port);
+  const ports = first === last ? `${first}` : `${first}-${last}`;
+  return `${protocol}.${host}:${ports}${listen === true ? " (listen)" : ""}`;
+}
+
+/** The first and the last port of a rule. */
+export function portsOf(port: SocketGrant["port"]): readonly [first: number, last: number] {
+  return typeof port === "number" ? [port, port] : port;
 }

@@ -7,9 +7,10 @@
 import type { Config, PluginSettings } from "../config/schema.ts";
 import type { AccessAccount } from "../core/access.ts";
 import { AtollError } from "../core/errors.ts";
-import { type Grants, missingGrants, NO_GRANTS } from "../core/grants.ts";
+import { type Grants, NO_GRANTS } from "../core/grants.ts";
 import { CALL_ISOLATION, type Isolation } from "../core/isolation.ts";
 import type { Limits } from "../core/limits.ts";
+import { missingGrants, type Wanted } from "../core/wants.ts";
 import type { ComponentSpec, GuestLog, LoadedComponent, Sandbox } from "../sandbox/sandbox.ts";
 import { componentOf } from "./build.ts";
 import type { FoundPlugin } from "./discovery.ts";
@@ -37,8 +38,8 @@ export interface PluginProfile {
   readonly isolation: Isolation;
   /** What the operator grants; the manifest has no say in it. */
   readonly grants: Grants;
-  /** Paths of what its manifest asks for and nobody grants, as in `env.LANG`. */
-  readonly missingGrants: readonly string[];
+  /** What its manifest asks for and nobody grants. */
+  readonly missingGrants: readonly Wanted[];
   /** Whether a `wasi:http` handler is served, if it has one. */
   readonly http: boolean;
   /** What an MCP client must be able to do, by function name in WIT. */
@@ -187,6 +188,8 @@ export interface GuestListeners {
   readonly onLog?: (plugin: string, line: GuestLog) => void;
   /** What it asks for and is denied. */
   readonly onAccess?: (plugin: string, account: AccessAccount) => void;
+  /** Whether `onAccess` is told what is allowed, too. */
+  readonly observe?: boolean;
 }
 
 /**
@@ -233,9 +236,10 @@ export function loadComponent(
 /** The listeners for one plugin, as an engine takes them. */
 export function listenersFor(
   id: string,
-  { onLog, onAccess }: GuestListeners,
-): Pick<ComponentSpec, "onLog" | "onAccess"> {
+  { onLog, onAccess, observe = false }: GuestListeners,
+): Pick<ComponentSpec, "onLog" | "onAccess" | "observe"> {
   return {
+    observe,
     ...(onLog === undefined ? {} : { onLog: (line: GuestLog) => onLog(id, line) }),
     ...(onAccess === undefined
       ? {}

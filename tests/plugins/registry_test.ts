@@ -8,7 +8,13 @@ import type { Config } from "../../src/config/schema.ts";
 import { NO_GRANTS } from "../../src/core/grants.ts";
 import { AtollError } from "../../src/core/errors.ts";
 import { CALL_ISOLATION } from "../../src/core/isolation.ts";
-import { loadComponent, loadPlugin, Plugin, profileOf } from "../../src/plugins/plugin.ts";
+import {
+  loadComponent,
+  loadPlugin,
+  Plugin,
+  type PluginProfile,
+  profileOf,
+} from "../../src/plugins/plugin.ts";
 import { Registry } from "../../src/plugins/registry.ts";
 import { openPortableSandbox } from "../../src/sandbox/portable.ts";
 import type { Sandbox } from "../../src/sandbox/sandbox.ts";
@@ -149,13 +155,14 @@ test("routes and prefixes come from settings, then the manifest, then the id", a
   equal(profile.limits.memoryBytes, config.limits.memoryBytes);
   // Whatever a manifest wants, it has what the operator grants.
   const wanted = ["env.LANG", "env.TOKEN", "keyvalue.notes", "keyvalue.other"];
-  deepEqual([profile.grants, profile.missingGrants], [NO_GRANTS, wanted]);
+  const missing = (of: PluginProfile) => of.missingGrants.map(({ name }) => name);
+  deepEqual([profile.grants, missing(profile)], [NO_GRANTS, wanted]);
   const grants = {
     env: { TOKEN: "t" },
     keyvalue: [{ name: "notes", bytes: 1, shared: false }],
   };
   const granting = { "my-text": { enabled: true, grants } };
   const granted = profileOf(found, { ...config, pluginSettings: granting });
-  deepEqual([granted.grants, granted.missingGrants], [grants, ["env.LANG", "keyvalue.other"]]);
+  deepEqual([granted.grants, missing(granted)], [grants, ["env.LANG", "keyvalue.other"]]);
   equal(profileOf({ ...found, manifest: { ...manifest, prefix: "t" } }, config).prefix, "t");
 });
