@@ -62,6 +62,11 @@ export const COMMANDS: readonly CommandSpec[] = [
       ENGINE,
       LOG_LEVEL,
       { name: "stdio", help: "speak MCP on standard input and output instead of HTTP" },
+      {
+        name: "learn",
+        value: "FILE",
+        help: "write the grants that plugins needed, to be reviewed; grants nothing",
+      },
     ],
     notes: [
       "Each key of the configuration can be set by a variable: ATOLL_PORT, ATOLL_HTTP__BODY_BYTES.",

@@ -3,7 +3,9 @@
  *
  * Owns: signals and the exit status. What is served is the work of `src/server`.
  */
+import { resolve } from "node:path";
 import process from "node:process";
+import { Learning } from "../server/learning.ts";
 import { startServer } from "../server/server.ts";
 import { UsageError } from "./args.ts";
 import { EXIT } from "./output.ts";
@@ -25,6 +27,13 @@ export async function serve(context: CommandContext): Promise<number> {
       "serve",
     );
   }
+  const learn = context.flags.text("learn");
+  if (learn !== undefined && context.flags.has("workers")) {
+    throw new UsageError(
+      "Cannot use --workers with --learn: a run that is observed has one worker",
+      "serve",
+    );
+  }
   let askedAt: number | null = null;
   const stopping = new AbortController();
   const onSignal = (signal: keyof typeof ENDED_BY) => {
@@ -39,9 +48,10 @@ export async function serve(context: CommandContext): Promise<number> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => onSignal(signal));
 
   const server = await startServer({
-    config,
+    config: learn === undefined ? config : { ...config, http: { ...config.http, workers: 1 } },
     log,
     stdio,
+    learning: learn === undefined ? undefined : new Learning(resolve(context.cwd, learn), log),
     signal: stopping.signal,
   });
   await server.finished;

@@ -12,6 +12,7 @@ import type { Registry } from "../plugins/registry.ts";
 import type { LoadedComponent, Sandbox } from "../sandbox/sandbox.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { guestListeners } from "./guest_listeners.ts";
+import type { Learning } from "./learning.ts";
 
 export interface FleetOptions {
   readonly config: Config;
@@ -25,6 +26,8 @@ export interface FleetOptions {
   readonly show: (line: string | null) => void;
   /** Aborted when the server stops: builds end, and what fails by it is not reported. */
   readonly stopping: AbortSignal;
+  /** Told what plugins ask for, what is allowed too. */
+  readonly learning?: Learning | undefined;
 }
 
 /** Lines a plugin about functions that are too large to be tools. */
@@ -137,7 +140,7 @@ export class Fleet {
         onBytes: (bytes) => {
           if (this.#movable) this.#bytes.set(found.id, bytes);
         },
-        listeners: guestListeners(this.#options.log),
+        listeners: guestListeners(this.#options.log, this.#options.learning),
       });
       try {
         registry.add(plugin);
@@ -185,7 +188,7 @@ export class Fleet {
         sandbox,
         plugin,
         bytes,
-        guestListeners(this.#options.log),
+        guestListeners(this.#options.log, this.#options.learning),
       );
       let old: LoadedComponent;
       try {

@@ -7,6 +7,7 @@ import { denialText } from "../core/access.ts";
 import type { GuestListeners } from "../plugins/plugin.ts";
 import type { GuestLevel, GuestLog } from "../sandbox/sandbox.ts";
 import type { Logger, WrittenLevel } from "../telemetry/log.ts";
+import type { Learning } from "./learning.ts";
 
 const LEVELS: Readonly<Record<GuestLevel, WrittenLevel>> = {
   trace: "debug",
@@ -18,11 +19,15 @@ const LEVELS: Readonly<Record<GuestLevel, WrittenLevel>> = {
 };
 
 /** Nobody where nothing would be written: a guest's flood then costs the host nothing. */
-export function guestListeners(log: Logger): GuestListeners {
-  if (!log.enabled("error")) return {};
+export function guestListeners(log: Logger, learning?: Learning): GuestListeners {
+  if (!log.enabled("error") && learning === undefined) return {};
   return {
     onLog: (plugin, line) => writeGuestLine(log, plugin, line),
-    onAccess: (plugin, account) => log.warn(denialText(plugin, account), { plugin }),
+    onAccess: (plugin, account) => {
+      learning?.note(plugin, account);
+      if (!account.allowed) log.warn(denialText(plugin, account), { plugin });
+    },
+    observe: learning !== undefined,
   };
 }
 

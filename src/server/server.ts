@@ -16,6 +16,7 @@ import type { Logger } from "../telemetry/log.ts";
 import { type EngineStart, startEngine } from "./engines.ts";
 import { Fleet } from "./fleet.ts";
 import { FLUSH_MS, Front } from "./front.ts";
+import type { Learning } from "./learning.ts";
 import { type Listener, refuseTaken } from "./listeners/listener.ts";
 import { ProgressLine } from "./progress_line.ts";
 import { writeStdout } from "./stdout.ts";
@@ -29,6 +30,8 @@ export interface ServerOptions {
   readonly stdio: boolean;
   /** Stops the server, while it starts too. */
   readonly signal?: AbortSignal;
+  /** Told what plugins ask for; stopped with the server. */
+  readonly learning?: Learning | undefined;
 }
 
 export interface RunningServer {
@@ -115,6 +118,7 @@ class Server implements RunningServer {
       ...(this.#count === 1 ? {} : { told: async () => await this.#workers?.told() }),
       show: (line) => this.#progress.show(line),
       stopping,
+      learning: this.#options.learning,
     });
     this.#fleet = fleet;
     fleet.find();
@@ -173,6 +177,7 @@ class Server implements RunningServer {
     // Before what goes on in the background is waited for: closed engines end loads and moves.
     await this.#fleet?.close();
     await settled(this.#upgrade, left());
+    this.#options.learning?.stop();
     this.#progress.clear();
   }
 
