@@ -20,7 +20,7 @@ use wasmtime_wasi::p2::{DynOutputStream, FsError, FsResult};
 use wasmtime_wasi::runtime::spawn_blocking;
 
 use super::entries::{self, Opening, Place};
-use super::ledger::{self, Sum};
+use super::ledger::{self, About, Sum};
 use super::stream::Output;
 use super::{Folder, Folders};
 use crate::told::Teller;
@@ -182,36 +182,47 @@ impl Files<'_> {
             self.teller.too_many_open(&folder);
             return Err(ErrorCode::InsufficientMemory.into());
         }
-        let (below, path) = (Arc::clone(&dir.dir), PathBuf::from(path));
-        let (file, about) = match opening.create || opening.truncate {
+        let path = PathBuf::from(path);
+        self.teller.folder_used(&folder, opening.write);
+        let (descriptor, file) = match opening.create || opening.truncate {
             true => {
                 let open = move |room: (&mut Sum, u64)| {
-                    entries::open_changing(&below, &path, opening, room)
+                    let opened = entries::open_changing(&dir.dir, &path, opening, room)?;
+                    hand_out(opened, &dir, opening)
                 };
                 change(self.teller.clone(), Arc::clone(&folder), open).await?
             }
-            false => blocking(move || entries::open(&below, &path, opening))
-                .await
-                .map_err(|error| code(&error))?,
-        };
-        let mut mode = OpenMode::empty();
-        mode.set(OpenMode::READ, opening.read);
-        mode.set(OpenMode::WRITE, opening.write);
-        self.teller.folder_used(&folder, opening.write);
-        let (descriptor, file) = match about.is_file {
-            true => {
-                let file = OpenFile::new(file, dir.perms, mode, false);
-                let shared = Arc::clone(&file.file);
-                ledger::opened(&shared, about);
-                (Descriptor::File(file), shared)
-            }
             false => {
-                let dir = Dir::new(file, dir.perms, mode, false);
-                let shared = Arc::clone(&dir.dir);
-                (Descriptor::Dir(dir), shared)
+                let open =
+                    move || hand_out(entries::open(&dir.dir, &path, opening)?, &dir, opening);
+                blocking(open).await.map_err(|error| code(&error))?
             }
         };
         folders.count(&file);
         self.push(descriptor, folder)
+    }
+}
+
+/// Makes something open a guest's, and known as open. What was removed before it was known is let
+/// go: it does not count any more.
+fn hand_out(
+    (file, about): (File, About),
+    below: &Dir,
+    opening: Opening,
+) -> io::Result<(Descriptor, Arc<File>)> {
+    let mut mode = OpenMode::empty();
+    mode.set(OpenMode::READ, opening.read);
+    mode.set(OpenMode::WRITE, opening.write);
+    if !about.is_file {
+        let dir = Dir::new(file, below.perms, mode, false);
+        let shared = Arc::clone(&dir.dir);
+        return Ok((Descriptor::Dir(dir), shared));
+    }
+    let file = OpenFile::new(file, below.perms, mode, false);
+    let shared = Arc::clone(&file.file);
+    ledger::opened(&shared, about);
+    match ledger::about(&shared)?.is_removed() {
+        true => Err(io::ErrorKind::NotFound.into()),
+        false => Ok((Descriptor::File(file), shared)),
     }
 }

@@ -37,6 +37,13 @@ pub struct About {
     pub is_file: bool,
 }
 
+impl About {
+    /// Whether it has no name any more.
+    pub fn is_removed(self) -> bool {
+        self.links == 0
+    }
+}
+
 impl From<&fs::Metadata> for About {
     fn from(metadata: &fs::Metadata) -> About {
         About {
@@ -166,7 +173,7 @@ impl Sum {
 
     /// A file has another length than before.
     pub fn resized(&mut self, before: About, now: u64) {
-        if before.links == 0
+        if before.is_removed()
             && let Some(bytes) = self.removed.get_mut(&before.inode)
         {
             *bytes = now;
