@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildNative } from "../../native/build/build.ts";
-import { fixtureFolder } from "../fixtures/build.ts";
+import { fixture, fixtureFolder } from "../fixtures/build.ts";
 import { test } from "../harness.ts";
 import { type ServerProcess, withServer } from "./support.ts";
 
@@ -32,9 +32,15 @@ async function withHostile(body: (server: ServerProcess) => Promise<void>): Prom
   writeFileSync(config, JSON.stringify({ limits: LIMITS, log: { level: "error" } }));
   try {
     await withServer({
-      plugins: [fixtureFolder("hostile"), fixtureFolder("hostile-http"), fixtureFolder("text")],
+      plugins: [
+        fixtureFolder("hostile"),
+        fixtureFolder("hostile-http"),
+        fixtureFolder("text"),
+        await fixture("growing-table"),
+        await fixture("recursing-realloc"),
+      ],
       args: ["--engine", "native", "--config", config],
-      tools: ["hostile_spin", "text_analyse"],
+      tools: ["hostile_spin", "text_analyse", "growing_table_grow", "recursing_realloc_take"],
     }, body);
   } finally {
     rmSync(folder, { recursive: true });
@@ -66,6 +72,10 @@ const ENDINGS: readonly (readonly [tool: string, args: object, limit: RegExp])[]
   ["hostile_log_flood", { bytes: 1_000_000_000 }, /limits\.logBytes/],
   ["hostile_big_output", { bytes: 10_000_000 }, /limits\.outputBytes/],
   ["hostile_trap", {}, /trap/i],
+  ["growing_table_grow", {}, /limits\.tableElements/],
+  ["recursing_realloc_take", { text: "x" }, /stack/],
+  // So many waits for the host at once.
+  ["hostile_pollables", { count: 100_000 }, /limits\.resources/],
 ];
 
 test("A18, A19: each hostile call ends at its limit, which is named, while others answer", () =>
