@@ -83,6 +83,12 @@ export const REQUIREMENTS: readonly Requirement[] = [
     source: "docs/reference/wire.md",
   },
   {
+    id: "A28",
+    text:
+      "what an instance remembers of one caller never reaches another, unless the plugin says so",
+    source: "README, isolation",
+  },
+  {
     id: "A29",
     text: "while guests spin the event loop and other plugins answer",
     source: "README, limits",

@@ -78,22 +78,25 @@ for (const engine of ENGINES) {
     assert.deepEqual(await series(component, 7), [0, 1, 2, 0, 1, 2, 0]);
   });
 
-  check("two keys never share an instance, and no key is a key of its own", async (sandbox) => {
-    for (const isolation of [reuse(1_000), ACTOR]) {
-      const component = await load(sandbox, isolation);
-      for (let round = 0; round < 3; round++) {
-        assert.equal(await before(component), round);
-        for (const key of ["a", "b", "a ", "ä"]) {
-          assert.equal(await before(component, key), round, `${isolation.mode} ${key}`);
+  check(
+    "A28: two keys never share an instance, and no key is a key of its own",
+    async (sandbox) => {
+      for (const isolation of [reuse(1_000), ACTOR]) {
+        const component = await load(sandbox, isolation);
+        for (let round = 0; round < 3; round++) {
+          assert.equal(await before(component), round);
+          for (const key of ["a", "b", "a ", "ä"]) {
+            assert.equal(await before(component, key), round, `${isolation.mode} ${key}`);
+          }
         }
+        // Many at once are no other case.
+        const keys = Array.from({ length: 20 }, (_, i) => `key ${i}`);
+        const all = await Promise.all(keys.map((key) => before(component, key)));
+        assert.deepEqual(all, keys.map(() => 0));
+        await component.unload();
       }
-      // Many at once are no other case.
-      const keys = Array.from({ length: 20 }, (_, i) => `key ${i}`);
-      const all = await Promise.all(keys.map((key) => before(component, key)));
-      assert.deepEqual(all, keys.map(() => 0));
-      await component.unload();
-    }
-  });
+    },
+  );
 
   check("a key that is none is refused, where keys matter", async (sandbox) => {
     const component = await load(sandbox, reuse(9));
@@ -104,7 +107,7 @@ for (const engine of ENGINES) {
     assert.equal(await before(component, "k".repeat(1_024)), 0);
   });
 
-  check("shared: all keys use the same instance", async (sandbox) => {
+  check("A28: shared: all keys use the same instance", async (sandbox) => {
     for (const isolation of [reuse(1_000), ACTOR]) {
       const component = await load(sandbox, { ...isolation, shared: true } as Isolation);
       assert.deepEqual(

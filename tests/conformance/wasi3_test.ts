@@ -82,7 +82,10 @@ for (const engine of ENGINES) {
   check("output goes to the log, and the environment is what is granted", async () => {
     const lines: GuestLog[] = [];
     const env = { LANG: "cs_CZ" };
-    const wasi3 = await bench.load("wasi3", PATIENT, (line) => void lines.push(line), { env });
+    const wasi3 = await bench.load("wasi3", PATIENT, {
+      onLog: (line) => void lines.push(line),
+      grants: { env },
+    });
     await ok(wasi3, "note", { line: "written by 0.3" });
     assert.deepEqual(await ok(wasi3, "environment"), [["LANG", "cs_CZ"]]);
     // By then all lines have come.

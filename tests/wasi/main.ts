@@ -112,7 +112,7 @@ const LOOPBACK = ["127.0.0.0/8", "::1/128"].flatMap((host) =>
 async function grantsOf(program: Program, scratch: string): Promise<Partial<Grants>> {
   const { specification, folder } = program;
   const started = specification.operations?.find(({ type }) => type === "run") ?? specification;
-  const grants: Partial<Grants> & Record<string, unknown> = { env: started.env ?? {} };
+  const grants: { -readonly [Name in keyof Grants]?: Grants[Name] } = { env: started.env ?? {} };
   const root = started.root ?? specification.root;
   if (typeof root === "string") {
     const path = join(scratch, "root");
