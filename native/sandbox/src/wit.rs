@@ -179,7 +179,9 @@ fn exports(
                     continue;
                 }
                 for function in resolve.interfaces[*id].functions.values() {
-                    if matches!(function.kind, FunctionKind::Freestanding) {
+                    // A method belongs to a resource, which no call of its own has.
+                    let plain = FunctionKind::Freestanding;
+                    if [plain, FunctionKind::AsyncFreestanding].contains(&function.kind) {
                         functions.push(ExportedFunction {
                             interface: Some(interface.clone()),
                             name: function.name.clone(),

@@ -125,7 +125,7 @@ impl Files<'_> {
             Descriptor::Dir(_) => Err(ErrorCode::BadDescriptor.into()),
             Descriptor::File(_) if folder.quota.is_none() => Err(read_only(&self.teller, &folder)),
             Descriptor::File(file) if !file.open_mode.contains(OpenMode::WRITE) => {
-                Err(ErrorCode::NotPermitted.into())
+                Err(ErrorCode::BadDescriptor.into())
             }
             Descriptor::File(file) => Ok((Arc::clone(&file.file), folder)),
         }
