@@ -80,8 +80,10 @@ test("two workers answer under load, and each knows of both", async () => {
 test("A25: SIGTERM lets calls in both workers end, refuses new ones, exit 0", async () => {
   await buildNative();
   const server = await startServer({ ...both, args: two, tools: ["hostile_sleep"] });
-  const running = times(16, () => sleep(server.url, 1_500));
-  await pause(500);
+  await times(16, () => sleep(server.url, 1));
+  const running = times(16, () => sleep(server.url, 3_000));
+  // Long enough on a busy machine that none is in the queue of a listener, which would be reset.
+  await pause(1_500);
   const stopped = server.stop("SIGTERM");
   while (!server.stderr().includes("stopping")) await pause(5);
   for (const late of await times(16, () => sleep(server.url, 1).catch(() => null))) {
@@ -96,8 +98,9 @@ test("A25: calls that run on after the grace time are answered in both workers",
   await buildNative();
   const env = { ATOLL_HTTP__GRACE_MS: "300" };
   const server = await startServer({ ...both, env, args: two, tools: ["hostile_sleep"] });
+  await times(16, () => sleep(server.url, 1));
   const running = times(16, () => sleep(server.url, 20_000));
-  await pause(500);
+  await pause(1_500);
   const stopped = server.stop("SIGTERM");
   for (const { error } of await running) {
     assert.deepEqual([error?.code, error?.data.reason], [-32000, "closed"]);
