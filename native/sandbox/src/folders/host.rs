@@ -179,7 +179,7 @@ impl Files<'_> {
         let folders = self.held.as_ref().map(|held| Arc::clone(&held.folders));
         let folders = folders.ok_or(ErrorCode::BadDescriptor)?;
         if !folders.has_place() {
-            self.teller.too_many_open(&folder);
+            self.teller.too_many_open();
             return Err(ErrorCode::InsufficientMemory.into());
         }
         let path = PathBuf::from(path);

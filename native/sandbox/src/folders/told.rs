@@ -43,12 +43,10 @@ impl Teller {
         }
     }
 
-    /// It has as many files open as a plugin may. No grant allows more.
-    pub fn too_many_open(&self, folder: &Folder) {
+    /// Its plugin has as many files open as one may. No grant allows more.
+    pub fn too_many_open(&self) {
         let asked = format!("more than the engine's limit of {OPEN_MAX} open files");
-        self.denied(FOLDERS, asked, || {
-            granting(folder, folder.quota.is_some(), None)
-        });
+        self.denied(FOLDERS, asked, || json!({}));
     }
 
     /// It did what it may.
