@@ -91,6 +91,12 @@ export interface ComponentGrants {
   }[];
   /** What they read by `wasi:config`. */
   readonly config?: Readonly<Record<string, string>>;
+  /** HTTP requests that they may send: rules as in `docs/capabilities.md`. */
+  readonly http?: readonly Readonly<Record<string, unknown>>[];
+  /** Secrets that they may send to hosts and never see, by variable. */
+  readonly secrets?: Readonly<
+    Record<string, { readonly value: string; readonly hosts: readonly string[] }>
+  >;
 }
 
 /** For making an instance: its guest's start functions run as a call does. */

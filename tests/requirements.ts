@@ -47,6 +47,11 @@ export const REQUIREMENTS: readonly Requirement[] = [
   },
   { id: "A7", text: "a tool named __proto__ is -32602", source: `${MCP} server/tools` },
   {
+    id: "A13",
+    text: "private and metadata addresses are refused in every spelling and at each hop",
+    source: "README, limits; OWASP server-side request forgery",
+  },
+  {
     id: "A17",
     text: "40,000 header fields are a guest's error",
     source: "wasmtime advisories of February 2026",

@@ -5,6 +5,12 @@
  * `src/core/grants.ts` and `src/core/wants.ts`.
  */
 import * as v from "valibot";
+import {
+  httpGrantsSchema,
+  secretsSchema,
+  wantedHttpSchema,
+  wantedSecretsSchema,
+} from "./egress_schema.ts";
 import { count } from "./limits_schema.ts";
 
 /** A request to the native engine has 64 KiB; the limits and other grants need some of it. */
@@ -171,13 +177,12 @@ const randomSchema = v.exactOptional(v.pipe(
   v.description("The same randomness in every call. Absent: each call has its own."),
 ));
 
-/** What the operator grants to one plugin. */
-export const grantsSchema = v.strictObject({
+const grantsEntries = v.strictObject({
   env: v.optional(
     v.pipe(
       v.record(variableNameSchema, variableValueSchema),
       v.check(
-        (env) => new TextEncoder().encode(JSON.stringify(env)).length <= ENV_BYTES_MAX,
+        (env) => bytesOf(env) <= ENV_BYTES_MAX,
         `variables of ${ENV_BYTES_MAX} bytes together, as JSON`,
       ),
       v.description(
@@ -201,7 +206,32 @@ export const grantsSchema = v.strictObject({
   udp: udpSchema,
   clocks: clocksSchema,
   random: randomSchema,
+  http: v.exactOptional(httpGrantsSchema),
+  secrets: v.exactOptional(secretsSchema),
 });
+
+/**
+ * Bytes of the grants of one plugin, as JSON: with its values, which a secret has of its own, and the
+ * limits they go to the native engine in one request of 64 KiB.
+ */
+const GRANTS_BYTES_MAX = 40 * 1024;
+
+/** What the operator grants to one plugin. */
+export const grantsSchema = v.pipe(
+  grantsEntries,
+  v.check(
+    (grants) => bytesOf(grants) <= GRANTS_BYTES_MAX,
+    `grants of ${GRANTS_BYTES_MAX} bytes together, as JSON`,
+  ),
+  v.check(
+    ({ env, secrets = {} }) => Object.keys(secrets).every((name) => !Object.hasOwn(env, name)),
+    "names that are either of env or of secrets",
+  ),
+);
+
+function bytesOf(value: unknown): number {
+  return new TextEncoder().encode(JSON.stringify(value)).length;
+}
 
 /** What a plugin's author asks for. */
 export const wantsSchema = v.strictObject({
@@ -227,4 +257,6 @@ export const wantsSchema = v.strictObject({
   udp: udpSchema,
   clocks: clocksSchema,
   random: randomSchema,
+  http: v.exactOptional(wantedHttpSchema),
+  secrets: v.exactOptional(wantedSecretsSchema),
 });

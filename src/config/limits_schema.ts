@@ -61,6 +61,15 @@ const entries = {
     0,
     "HTTP header fields of one message, names and values, in bytes; of all messages that a call makes together, eight times as much.",
   ),
+  egressBytes: count(
+    0,
+    "What HTTP requests of one call send and receive together, in bytes; TLS's own not counted.",
+  ),
+  connections: count(
+    0,
+    "Connections that one call has open at once; of the plugin's as many rest between calls.",
+    1_000,
+  ),
   concurrency: count(
     1,
     "Calls of one plugin that run at once. One of a component made of several programs counts as several.",
@@ -93,6 +102,8 @@ export const partialLimitsSchema = v.strictObject({
   instances: v.exactOptional(entries.instances),
   resources: v.exactOptional(entries.resources),
   fieldBytes: v.exactOptional(entries.fieldBytes),
+  egressBytes: v.exactOptional(entries.egressBytes),
+  connections: v.exactOptional(entries.connections),
   concurrency: v.exactOptional(entries.concurrency),
   queue: v.exactOptional(entries.queue),
   requestsPerSecond: v.exactOptional(entries.requestsPerSecond),
@@ -110,6 +121,8 @@ export const limitsSchema = v.strictObject({
   instances: v.optional(entries.instances, DEFAULT_LIMITS.instances),
   resources: v.optional(entries.resources, DEFAULT_LIMITS.resources),
   fieldBytes: v.optional(entries.fieldBytes, DEFAULT_LIMITS.fieldBytes),
+  egressBytes: v.optional(entries.egressBytes, DEFAULT_LIMITS.egressBytes),
+  connections: v.optional(entries.connections, DEFAULT_LIMITS.connections),
   concurrency: v.optional(entries.concurrency, DEFAULT_LIMITS.concurrency),
   queue: v.optional(entries.queue, DEFAULT_LIMITS.queue),
   requestsPerSecond: v.optional(entries.requestsPerSecond, DEFAULT_LIMITS.requestsPerSecond),

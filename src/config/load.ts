@@ -67,7 +67,7 @@ export function loadConfig(source: ConfigSource): LoadedConfig {
     origins.named.set(JSON.stringify(value.path), value.name);
   }
   // What the file grants is absolute by now.
-  resolveFolders(tree, source.cwd);
+  resolveGrants(tree, source.cwd);
   for (const [key, path, name] of FLAG_KEYS) {
     const given = flags[key];
     if (given === undefined) continue;
@@ -196,41 +196,44 @@ function resolveIn(tree: Tree, folder: string): void {
   for (const key of ["plugins", "cacheDir"]) {
     if (Object.hasOwn(tree, key)) tree[key] = resolvedAgainst(folder, [key], tree[key]);
   }
-  resolveFolders(tree, folder);
-  const { storage } = tree;
-  if (typeof storage !== "object" || storage === null || !("dir" in storage)) return;
-  storage.dir = resolvedAgainst(folder, ["storage", "dir"], storage.dir);
+  resolveKey(get(tree, ["native"]), "caFile", folder);
+  resolveKey(get(tree, ["storage"]), "dir", folder);
+  resolveGrants(tree, folder);
 }
 
-/** The same of each plugin's granted folders; what has another form is for the schema to refuse. */
-function resolveFolders(tree: Tree, base: string): void {
-  for (const settings of Object.values(inner(tree, "pluginSettings"))) {
-    const { folders } = inner({ settings }, "settings", "grants");
-    if (!Array.isArray(folders)) continue;
-    for (const folder of folders) {
-      const grant = inner({ folder }, "folder");
-      if (typeof grant["path"] === "string" && grant["path"] !== "") {
-        grant["path"] = resolve(base, grant["path"]);
-      }
+/** The same of what is granted to each plugin. */
+function resolveGrants(tree: Tree, base: string): void {
+  for (const id of keysIn(tree, ["pluginSettings"])) {
+    const grants = ["pluginSettings", id, "grants"];
+    for (const name of keysIn(tree, [...grants, "secrets"])) {
+      resolveKey(get(tree, [...grants, "secrets", name]), "file", base);
     }
+    const folders = get(tree, [...grants, "folders"]);
+    for (const folder of Array.isArray(folders) ? folders : []) resolveKey(folder, "path", base);
   }
 }
 
-/** An object deep in a tree, or an empty one. */
-function inner(tree: Tree, ...path: readonly string[]): Tree {
-  let at = tree;
-  for (const key of path) {
-    const next = Object.hasOwn(at, key) ? at[key] : undefined;
-    if (typeof next !== "object" || next === null || Array.isArray(next)) return {};
-    at = next as Tree;
-  }
-  return at;
+/** Keys of an object deep in a tree; none where there is no object. */
+function keysIn(tree: Tree, path: readonly string[]): readonly string[] {
+  const value = get(tree, path);
+  return isTree(value) ? Object.keys(value) : [];
+}
+
+/** What has another form is for the schema to refuse. */
+function resolveKey(at: unknown, key: string, base: string): void {
+  if (!isTree(at) || !Object.hasOwn(at, key)) return;
+  const text = at[key];
+  if (typeof text === "string" && text !== "") at[key] = resolve(base, text);
+}
+
+function isTree(value: unknown): value is Tree {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function resolvedAgainst(folder: string, path: readonly string[], value: unknown): unknown {
   const one = (text: unknown) =>
     typeof text === "string" && text !== "" ? resolve(folder, text) : text;
-  if (path.join(".") === "storage.dir") return one(value);
+  if (["storage.dir", "native.caFile"].includes(path.join("."))) return one(value);
   if (path.length !== 1) return value;
   if (path[0] === "cacheDir") return one(value);
   if (path[0] === "plugins" && Array.isArray(value)) return value.map(one);

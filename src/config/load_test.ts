@@ -287,6 +287,31 @@ const WRONG_VALUES: [text: string, reason: string][] = [
     "a.config: expected values of 8192 bytes together, as JSON",
   ],
   ['{"storage": {"dir": ""}}', "storage.dir: expected text that is not empty"],
+  ...([
+    ['{"http": [{}]}', "grants.http[0].host: is missing"],
+    [
+      '{"http": [{"host": "bücher.example"}]}',
+      "http[0].host: expected a name in ASCII, *.NAME for those below it, an address, or *",
+    ],
+    ['{"http": [{"host": "127.1"}]}', "http[0].host: expected a name in ASCII"],
+    ['{"http": [{"host": "a.*"}]}', "http[0].host: expected a name in ASCII"],
+    ['{"http": [{"host": "a", "path": "v1"}]}', "path: expected a path that begins with /"],
+    ['{"http": [{"host": "a", "path": "/a*"}]}', "path: expected a path that begins with /"],
+    ['{"http": [{"host": "a", "methods": ["get"]}]}', "expected a method in capital letters"],
+    ['{"secrets": {"T": {"env": "A"}}}', "secrets.T.hosts: is missing"],
+    ['{"secrets": {"T": {"hosts": ["a"]}}}', "secrets.T: expected either env or file"],
+    [
+      '{"env": {"T": "x"}, "secrets": {"T": {"env": "A", "hosts": ["a"]}}}',
+      "grants: expected names that are either of env or of secrets",
+    ],
+    [
+      JSON.stringify({ http: Array(64).fill({ host: "a", path: `/${"x".repeat(511)}` }) })
+        .replace("}]", `}],"env":{"A":"${"x".repeat(9_000)}"}`),
+      "grants: expected grants of 40960 bytes together, as JSON",
+    ],
+  ] as const).map(([grants, reason]) =>
+    [`{"pluginSettings": {"a": {"grants": ${grants}}}}`, reason] as [string, string]
+  ),
 ];
 
 test("a namespace is its name, or says more", () => {

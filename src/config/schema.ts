@@ -203,6 +203,10 @@ const nativeSchema = v.strictObject({
     ),
     2 * 1024 * 1024 * 1024,
   ),
+  caFile: v.exactOptional(text(
+    "Certificates, as PEM, that servers may be signed by besides those of the Web; relative to the " +
+      "configuration's file.",
+  )),
   arena: v.optional(
     v.pipe(arenaSchema, v.description("The memory of frames; `atoll doctor` shows what was got.")),
     {},

@@ -2,6 +2,24 @@
  * What the operator grants to a plugin: names and meaning. Absent is denied. Configuration, engines
  * and messages use these names; `native/sandbox/src/grants.rs` reads the same JSON.
  */
+import { type HttpRule, ruleText } from "./http_rule.ts";
+
+export type { HttpRule } from "./http_rule.ts";
+
+/** A secret as the operator names it: where its value is, and where it may be sent. */
+export interface SecretGrant {
+  /** A variable of Atoll's own environment; or else give `file`. */
+  readonly env?: string;
+  readonly file?: string;
+  /** Hosts as in a rule of `http`. */
+  readonly hosts: readonly string[];
+}
+
+/** A secret with its value, on its way to the engine. Never printed. */
+export interface Secret {
+  readonly value: string;
+  readonly hosts: readonly string[];
+}
 
 /** Grants of one plugin. */
 export interface Grants {
@@ -19,6 +37,15 @@ export interface Grants {
   readonly clocks?: { readonly resolutionUs: number };
   /** The seed of every call's randomness; absent: each call has its own. */
   readonly random?: { readonly seed: number };
+  /** HTTP requests that it may send. */
+  readonly http?: readonly HttpRule[];
+  /** Secrets, by the name of the variable in which the guest finds what stands for them. */
+  readonly secrets?: Readonly<Record<string, SecretGrant>>;
+}
+
+/** The same with the values of secrets: what an engine takes. */
+export interface EngineGrants extends Omit<Grants, "secrets"> {
+  readonly secrets?: Readonly<Record<string, Secret>>;
 }
 
 /** A folder of the host that the guest finds at a path of its own. */
@@ -54,19 +81,21 @@ export interface KeyvalueGrant {
 }
 
 /** What a plugin has that the configuration does not mention. */
-export const NO_GRANTS: Grants = { env: {}, keyvalue: [] };
+export const NO_GRANTS: Omit<Grants, "http" | "secrets"> = { env: {}, keyvalue: [] };
 
 /** Paths of all single grants, as in `env.LANG`. */
-export function grantNames(grants: Grants): readonly string[] {
-  const { env, keyvalue, folders = [], tcp = [], udp = [], clocks, random } = grants;
+export function grantNames(grants: Grants | EngineGrants): readonly string[] {
+  const { env, keyvalue, http = [], secrets = {}, folders = [], tcp = [], udp = [] } = grants;
   return [
     ...Object.keys(env).map((name) => `env.${name}`),
     ...keyvalue.map(({ name }) => `keyvalue.${name}`),
+    ...http.map((rule) => `http.${ruleText(rule)}`),
+    ...Object.keys(secrets).map((name) => `secrets.${name}`),
     ...folders.map(folderName),
     ...tcp.map((rule) => socketName("tcp", rule)),
     ...udp.map((rule) => socketName("udp", rule)),
-    ...(clocks === undefined ? [] : ["clocks.resolutionUs"]),
-    ...(random === undefined ? [] : ["random.seed"]),
+    ...(grants.clocks === undefined ? [] : ["clocks.resolutionUs"]),
+    ...(grants.random === undefined ? [] : ["random.seed"]),
   ];
 }
 

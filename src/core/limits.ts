@@ -26,6 +26,10 @@ export interface Limits {
    * have eight times as much together.
    */
   readonly fieldBytes: number;
+  /** What HTTP requests of one call send and receive together, in bytes; TLS's own not counted. */
+  readonly egressBytes: number;
+  /** Connections that one call has open at once; of the plugin's as many rest between calls. */
+  readonly connections: number;
   /**
    * Calls running at once. A call whose instance has more than a memory, 3 tables or 4 core
    * instances counts as many times as it takes of the scarcest: all plugins share one pool.
@@ -55,6 +59,8 @@ export const DEFAULT_LIMITS: Limits = {
   instances: 64,
   resources: 1_000,
   fieldBytes: 128 * 1024,
+  egressBytes: 64 * 1024 * 1024,
+  connections: 8,
   concurrency: 64,
   queue: 1_000,
   requestsPerSecond: 0,

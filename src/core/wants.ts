@@ -12,6 +12,7 @@ import {
   type SocketGrant,
   socketName,
 } from "./grants.ts";
+import { coversRule, type HttpRule, ruleText } from "./http_rule.ts";
 
 /** What a manifest asks for. */
 export interface Wants {
@@ -19,6 +20,10 @@ export interface Wants {
   readonly env: readonly string[];
   /** Names of namespaces. */
   readonly keyvalue: readonly string[];
+  /** HTTP requests. */
+  readonly http?: readonly HttpRule[];
+  /** Names of secrets; what they are and where they may be sent is the operator's to say. */
+  readonly secrets?: readonly string[];
   /** Folders by the guest's path; where they are is the operator's to say. */
   readonly folders?: readonly Pick<FolderGrant, "at" | "write">[];
   readonly tcp?: readonly SocketGrant[];
@@ -53,7 +58,7 @@ export function grantThatAllows(plugin: string, { grant }: Wanted) {
 }
 
 function asks(wants: Wants): readonly Ask[] {
-  const { env, keyvalue, folders = [], clocks, random } = wants;
+  const { env, keyvalue, http = [], secrets = [], folders = [], clocks, random } = wants;
   return [
     ...env.map((name): Ask => ({
       name: `env.${name}`,
@@ -64,6 +69,16 @@ function asks(wants: Wants): readonly Ask[] {
       name: `keyvalue.${name}`,
       grant: { keyvalue: [name] },
       isGranted: (grants) => grants.keyvalue.some((granted) => granted.name === name),
+    })),
+    ...http.map((rule): Ask => ({
+      name: `http.${ruleText(rule)}`,
+      grant: { http: [rule] },
+      isGranted: (grants) => grants.http?.some((given) => coversRule(given, rule)) ?? false,
+    })),
+    ...secrets.map((name): Ask => ({
+      name: `secrets.${name}`,
+      grant: { secrets: { [name]: { env: name, hosts: ["HOST"] } } },
+      isGranted: (grants) => Object.hasOwn(grants.secrets ?? {}, name),
     })),
     ...folders.map((folder): Ask => ({
       name: folderName(folder),

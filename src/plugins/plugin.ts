@@ -14,6 +14,7 @@ import { missingGrants, type Wanted } from "../core/wants.ts";
 import type { ComponentSpec, GuestLog, LoadedComponent, Sandbox } from "../sandbox/sandbox.ts";
 import { componentOf } from "./build.ts";
 import type { FoundPlugin } from "./discovery.ts";
+import { withSecrets } from "./secrets.ts";
 import { deriveTools, type Tool, type Unmapped } from "./tools.ts";
 
 /** A tool and the plugin that answers it. */
@@ -215,19 +216,19 @@ export async function loadPlugin(found: FoundPlugin, options: LoadOptions): Prom
 }
 
 /** Loads the bytes of a plugin's component; also used to move a plugin to another engine. */
-export function loadComponent(
+export async function loadComponent(
   sandbox: Sandbox,
   profile: Pick<PluginProfile, "id" | "limits" | "isolation" | "grants" | "config">,
   bytes: Uint8Array,
   listeners: GuestListeners = {},
 ): Promise<LoadedComponent> {
-  const { id, limits, isolation, grants, config } = profile;
-  return sandbox.load({
+  const { id, limits, isolation, config } = profile;
+  return await sandbox.load({
     id,
     bytes,
     limits,
     isolation,
-    grants,
+    grants: withSecrets(id, profile.grants),
     config,
     ...listenersFor(id, listeners),
   });

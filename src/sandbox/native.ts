@@ -54,6 +54,8 @@ export interface NativeSandboxOptions {
     readonly callsMax?: number;
     /** Most bytes of compiled components on disk; absent: 2 GiB. */
     readonly cacheBytes?: number;
+    /** Certificates, as PEM, that servers may be signed by besides those of the Web. */
+    readonly caFile?: string;
     /** The memory of frames, decided as `callsMax` is. */
     readonly arena?: ArenaWishes;
   };
@@ -144,6 +146,7 @@ export async function openNativeSandbox(options: NativeSandboxOptions): Promise<
         ...(storageDir === undefined ? {} : { storageDir }),
         ...(engine.instances === undefined ? {} : { instances: engine.instances }),
         workerThreads: engine.workerThreads,
+        ...(engine.caFile === undefined ? {} : { caFile: engine.caFile }),
         ...(engine.cacheBytes === undefined ? {} : { cacheBytes: engine.cacheBytes }),
       });
       return new WasmtimeSandbox(client, number, options);

@@ -220,6 +220,8 @@ function knownImports() {
     instances: 0,
     resources: 0,
     fieldBytes: 0,
+    egressBytes: 0,
+    connections: 0,
     concurrency: 1,
     queue: 0,
     requestsPerSecond: 0,

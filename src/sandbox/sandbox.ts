@@ -7,7 +7,7 @@
  * check arguments against the component's own types and name the path of what does not fit.
  */
 import type { AccessAccount } from "../core/access.ts";
-import type { Grants } from "../core/grants.ts";
+import type { EngineGrants } from "../core/grants.ts";
 import type { Isolation } from "../core/isolation.ts";
 import type { Limits } from "../core/limits.ts";
 
@@ -26,7 +26,7 @@ export interface ComponentSpec {
    * What it may reach; absent: nothing. An engine that cannot grant something refuses the load with
    * `unsupported`.
    */
-  readonly grants?: Partial<Grants>;
+  readonly grants?: Partial<EngineGrants>;
   /** Its own configuration, which it reads by `wasi:config`; it gives no power. */
   readonly config?: Readonly<Record<string, string>>;
   /** Called for each line the guest writes to standard output or error, or logs. */

@@ -8,6 +8,7 @@ import { writeSync } from "node:fs";
 import process from "node:process";
 import type { LogFormat, LogLevel } from "../config/schema.ts";
 import { AtollError } from "../core/errors.ts";
+import { redacted } from "./redaction.ts";
 
 /** Facts beside the message. Errors are shown with their code and causes. */
 export type LogFields = Readonly<Record<string, unknown>>;
@@ -94,7 +95,7 @@ class LineLogger implements Logger {
     if (RANK[level] < this.sink.rank) return;
     try {
       const all = fields === undefined ? this.fields : { ...this.fields, ...fields };
-      this.sink.write(this.sink.line(level, message, all, this.sink.now()) + "\n");
+      this.sink.write(redacted(this.sink.line(level, message, all, this.sink.now())) + "\n");
     } catch {
       // A line that cannot be written, or a field whose getter throws, must not end a request.
     }

@@ -202,6 +202,42 @@ test("explain gives the grant that allows what is denied, and it does allow it",
   }
 });
 
+test("explain gives rules and names of secrets, never a value", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "atoll-explain-"));
+  try {
+    const wants = {
+      http: [{ host: "api.example.com", methods: ["GET"], path: "/v1/*" }, { host: "b.example" }],
+      secrets: ["TOKEN"],
+    };
+    const manifest = { id: "tiny", version: "1.0.0", component: "tiny.wasm", wants };
+    writeFileSync(join(folder, "plugin.json"), JSON.stringify(manifest));
+    const config = join(folder, "atoll.json");
+    writeFileSync(config, "{}");
+    const command = ["explain", "tiny", "--plugins", folder, "--config", config];
+    const shown = await atoll(command);
+    match(shown.stdout, /^ {2}http\.GET https:\/\/api\.example\.com\/v1\/\*$/m);
+    match(shown.stdout, /^ {2}secrets\.TOKEN$/m);
+    const { denied } = JSON.parse((await atoll([...command, "--json"])).stdout);
+    type Denied = { grant: { pluginSettings: { tiny: { grants: Record<string, unknown> } } } };
+    const grants = (denied as Denied[]).map(({ grant }) => grant.pluginSettings.tiny.grants);
+    deepEqual(grants.map((each) => each["http"]).filter(Boolean), wants.http.map((rule) => [rule]));
+    const secrets = { TOKEN: { file: "token.txt", hosts: ["api.example.com"] } };
+    writeFileSync(join(folder, "token.txt"), "value-of-the-operator");
+    const all = { http: wants.http, secrets };
+    writeFileSync(config, JSON.stringify({ pluginSettings: { tiny: { grants: all } } }));
+    const allowed = await atoll([...command, "--json"]);
+    const names = [
+      "http.GET https://api.example.com/v1/*",
+      "http.https://b.example",
+      "secrets.TOKEN",
+    ];
+    deepEqual([JSON.parse(allowed.stdout).granted, JSON.parse(allowed.stdout).denied], [names, []]);
+    equal(`${allowed.stdout}${allowed.stderr}`.includes("value-of"), false);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 test("A21: inspect of a file that is no component ends with 1 and says so", async () => {
   for (const name of ["truncated", "core-module", "unknown-import", "precompiled"] as const) {
     const { status, stderr } = await atoll([

@@ -3,7 +3,7 @@
  * the calls that its instance has had.
  */
 import assert from "node:assert/strict";
-import type { Grants } from "../../src/core/grants.ts";
+import type { EngineGrants } from "../../src/core/grants.ts";
 import type { Isolation } from "../../src/core/isolation.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
 import type { GuestLog, LoadedComponent, Sandbox } from "../../src/sandbox/sandbox.ts";
@@ -24,7 +24,7 @@ function reuse(calls: number): Isolation {
 interface Wishes {
   readonly limits?: Partial<Limits>;
   readonly onLog?: (line: GuestLog) => void;
-  readonly grants?: Partial<Grants>;
+  readonly grants?: Partial<EngineGrants>;
 }
 
 async function load(

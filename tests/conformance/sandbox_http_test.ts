@@ -62,7 +62,7 @@ for (const engine of ENGINES) {
       await hostile.unload();
       assert.deepEqual(told, [{
         capability: "http",
-        asked: "POST https://api.example.com:8443/v1?q=1",
+        asked: "POST https://api.example.com:8443/v1",
         allowed: false,
         grant: {
           http: [{
@@ -76,7 +76,7 @@ for (const engine of ENGINES) {
       }]);
       assert.equal(
         denialText("a", told[0]!),
-        'plugin "a" was denied http (POST https://api.example.com:8443/v1?q=1); allowed by ' +
+        'plugin "a" was denied http (POST https://api.example.com:8443/v1); allowed by ' +
           '{"pluginSettings":{"a":{"grants":{"http":[{"scheme":"https",' +
           '"host":"api.example.com","port":8443,"methods":["POST"],"path":"/v1"}]}}}}',
       );

@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AccessAccount } from "../../src/core/access.ts";
-import { type Grants, NO_GRANTS } from "../../src/core/grants.ts";
+import { type EngineGrants, NO_GRANTS } from "../../src/core/grants.ts";
 import type { LoadedComponent } from "../../src/sandbox/sandbox.ts";
 import { Bench, ENGINES, ok, PATIENT } from "../conformance/support.ts";
 
@@ -59,7 +59,7 @@ export class Guest {
 /** Runs with the guest under grants, which all engines' limits leave time. */
 export async function withGuest(
   bench: Bench,
-  grants: Partial<Grants>,
+  grants: Partial<EngineGrants>,
   use: (guest: Guest) => Promise<void>,
   { observe = false } = {},
 ): Promise<void> {

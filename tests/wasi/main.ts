@@ -14,7 +14,7 @@ import process from "node:process";
 import { buildNative, findNative } from "../../native/build/build.ts";
 import { cacheFolder } from "../../native/build/cache.ts";
 import { componentizer } from "../../native/build/componentizer.ts";
-import type { Grants } from "../../src/core/grants.ts";
+import type { EngineGrants } from "../../src/core/grants.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { openNativeSandbox } from "../../src/sandbox/native.ts";
 import type { Fields, LoadedComponent, Sandbox } from "../../src/sandbox/sandbox.ts";
@@ -109,10 +109,12 @@ const LOOPBACK = ["127.0.0.0/8", "::1/128"].flatMap((host) =>
   [false, true].map((listen) => ({ host, port: [0, 65_535], listen }))
 );
 
-async function grantsOf(program: Program, scratch: string): Promise<Partial<Grants>> {
+async function grantsOf(program: Program, scratch: string): Promise<Partial<EngineGrants>> {
   const { specification, folder } = program;
   const started = specification.operations?.find(({ type }) => type === "run") ?? specification;
-  const grants: { -readonly [Name in keyof Grants]?: Grants[Name] } = { env: started.env ?? {} };
+  const grants: { -readonly [Name in keyof EngineGrants]?: EngineGrants[Name] } = {
+    env: started.env ?? {},
+  };
   const root = started.root ?? specification.root;
   if (typeof root === "string") {
     const path = join(scratch, "root");

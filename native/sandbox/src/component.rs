@@ -16,6 +16,7 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 use crate::abi::{ATOLL_COMPONENT, ATOLL_INVALID_ARGUMENT, ATOLL_IO};
 use crate::cache;
 use crate::config;
+use crate::egress::Egress;
 use crate::engine::Engine;
 use crate::error::Outcome;
 use crate::exports::{Callee, Instances};
@@ -28,7 +29,7 @@ use crate::isolation::{Family, Isolation};
 use crate::keyed::Keyed;
 use crate::keyvalue;
 use crate::limits::Limits;
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, Reach};
 use crate::values::{Signature, TypeBudget};
 use crate::views::View;
 use crate::wasi;
@@ -181,6 +182,8 @@ pub fn load(
         return Err(Outcome::cancelled());
     }
     let keyvalue = namespaces(engine, id, &grants)?;
+    let egress = Egress::new(&grants, engine.network())
+        .map_err(|why| Outcome::message(ATOLL_INVALID_ARGUMENT, why))?;
     let granted = Granted::open(grants)
         .map_err(|message| Outcome::message(ATOLL_INVALID_ARGUMENT, message))?;
     // None only of a component that imports modules, which do not link.
@@ -195,7 +198,11 @@ pub fn load(
         engine.host(),
         (group, pool_share),
         limits,
-        (granted, keyvalue),
+        Reach {
+            granted,
+            keyvalue,
+            egress,
+        },
         Arc::clone(engine.reserve()),
     ));
     let mut exports: Vec<(String, ExportKind)> = description

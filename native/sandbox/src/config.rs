@@ -50,6 +50,8 @@ pub struct Settings {
     pub storage_dir: Option<PathBuf>,
     /// Instances that can exist at once; none: as many as are usual and fit.
     pub instances: Option<u32>,
+    /// Certificates, as PEM, that servers may be signed by, besides those of the Web.
+    pub ca_file: Option<PathBuf>,
     /// Threads for calls that wait or take long; 0: by the machine.
     pub worker_threads: usize,
 }
@@ -62,6 +64,7 @@ impl Default for Settings {
             cache_bytes: 2 * 1024 * 1024 * 1024,
             storage_dir: None,
             instances: None,
+            ca_file: None,
             worker_threads: 0,
         }
     }

@@ -80,7 +80,9 @@ impl CallHookHandler<Data> for Crossing {
                 let fuel = store.data().fuel.result;
                 store.set_hostcall_fuel(fuel);
             }
-            CallHook::ReturningFromHost if ticker::ticks() != store.data().ticks_seen => {
+            CallHook::ReturningFromHost
+                if ticker::ticks() != store.data().ticks_seen || store.data().egress.is_due() =>
+            {
                 return check(store);
             }
             CallHook::CallingWasm | CallHook::ReturningFromHost => {}
@@ -104,6 +106,7 @@ impl Future for Passed {
 #[cold]
 fn check(mut store: StoreContextMut<'_, Data>) -> Checked<'_> {
     Box::pin(async move {
+        store.data_mut().egress.settle()?;
         let verdict = meter::on_epoch()?;
         if matches!(verdict, Verdict::Yield) {
             yield_once().await;

@@ -17,6 +17,7 @@ use crate::abi::{ATOLL_NOT_FOUND, ATOLL_OK, ATOLL_UNSUPPORTED, AtollStatus};
 use crate::cache::Cache;
 use crate::component::Loaded;
 use crate::config::{INSTANCES_USUAL, Settings};
+use crate::egress::{Network, RESOLVING_MAX};
 use crate::exports::Exports;
 use crate::host::{self, Host};
 use crate::isolation::Reserve;
@@ -60,6 +61,7 @@ pub struct Engine {
     exports: Exports,
     compiling: Arc<Semaphore>,
     reserve: Arc<Reserve>,
+    network: Arc<Network>,
     components: Mutex<Components>,
     calls_migrated: AtomicU64,
     closing: AtomicBool,
@@ -107,6 +109,8 @@ impl Owner {
         let threads = Arc::default();
         let runtime = runtime(settings.worker_threads, &threads)
             .map_err(|e| unsupported(format!("no threads for the workers: {e}")))?;
+        let network = Network::new(runtime.handle().clone(), settings.ca_file.as_deref())
+            .map_err(unsupported)?;
         let engine = Arc::new(Engine {
             host,
             number,
@@ -120,6 +124,7 @@ impl Owner {
             exports: Exports::default(),
             compiling: Arc::new(Semaphore::new(COMPILING_MAX)),
             reserve: Arc::default(),
+            network: Arc::new(network),
             components: Mutex::default(),
             calls_migrated: AtomicU64::new(0),
             closing: AtomicBool::new(false),
@@ -169,10 +174,9 @@ fn runtime(worker_threads: usize, alive: &Arc<AtomicUsize>) -> std::io::Result<R
     };
     Builder::new_multi_thread()
         .worker_threads(threads)
-        .max_blocking_threads(BLOCKING_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS + RESOLVING_MAX)
         .thread_name("atoll-worker")
-        .enable_time()
-        .enable_io()
+        .enable_all()
         // With every worker busy in a guest, timers are looked at after this many polls.
         .event_interval(4)
         .global_queue_interval(3)
@@ -225,6 +229,11 @@ impl Engine {
     /// The instances that rest.
     pub fn reserve(&self) -> &Arc<Reserve> {
         &self.reserve
+    }
+
+    /// What plugins send over.
+    pub fn network(&self) -> &Arc<Network> {
+        &self.network
     }
 
     /// Whether the core is shutting down: nothing may be registered with it any more.

@@ -4,6 +4,7 @@
 //! know how a grant reaches the guest.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use rkyv::Archive;
 use rkyv::with::AsVec;
@@ -33,6 +34,11 @@ pub struct Grants {
     pub clocks: Clocks,
     /// None: every call has randomness of its own.
     pub random: Option<Seed>,
+    /// Requests that it may send.
+    pub http: Vec<HttpRule>,
+    /// Secrets by the name of the variable in which the guest finds what stands for them.
+    #[rkyv(with = AsVec)]
+    pub secrets: BTreeMap<String, Secret>,
     /// Accounts are given of what is allowed, too; grants nothing.
     pub observe: bool,
 }
@@ -48,6 +54,61 @@ pub struct KeyvalueGrant {
     /// Whether it is the same one for all plugins that are granted it so.
     #[serde(default)]
     pub shared: bool,
+}
+
+/// Requests of one kind.
+#[derive(Archive, Clone, Debug, Deserialize, PartialEq, Eq, rkyv::Deserialize, rkyv::Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpRule {
+    /// `api.example.com`, `*.example.com`, `*` or an address.
+    pub host: String,
+    /// `https` or `http`.
+    #[serde(default = "https")]
+    pub scheme: String,
+    /// None: the scheme's own.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// None: any.
+    #[serde(default)]
+    pub methods: Option<Vec<String>>,
+    /// `/v1/*`; none: any.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Also to addresses of this host and its network.
+    #[serde(default)]
+    pub private: bool,
+    /// How long connecting, the first byte and each pause may take, in milliseconds.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// The largest body of a request.
+    #[serde(default)]
+    pub request_bytes: Option<u64>,
+    /// The largest body of a response.
+    #[serde(default)]
+    pub response_bytes: Option<u64>,
+}
+
+fn https() -> String {
+    "https".into()
+}
+
+/// A secret and where it may be sent.
+#[derive(Archive, Clone, Deserialize, PartialEq, Eq, rkyv::Deserialize, rkyv::Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Secret {
+    /// What it is.
+    pub value: String,
+    /// Hosts as in a rule.
+    pub hosts: Vec<String>,
+}
+
+/// Without its value.
+impl fmt::Debug for Secret {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Secret")
+            .field("hosts", &self.hosts)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A folder of the host that the guest finds at a path of its own.

@@ -1,6 +1,6 @@
 //! What the HTTP messages that a guest makes may have the host hold, all together.
 //!
-//! Owns: the sum over every field map and every request in a store, and the functions of `wasi:http`
+//! Owns: the sum over every field map, every request and every response in a store, and the functions of `wasi:http`
 //! that add to it, which check it and then do what they always do. wasmtime limits each map by
 //! itself, and the strings of a request not at all. It must not know requests that come in.
 //!
@@ -14,15 +14,18 @@ use http::HeaderMap;
 use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime::{Result, StoreContextMut};
 use wasmtime_wasi_http::p2::bindings::http::types::{
-    ErrorCode, HeaderError, Host, HostFields, HostOutgoingBody as _, HostOutgoingRequest as _,
-    Method, Scheme,
+    ErrorCode, HeaderError, Host, HostFields, HostFutureIncomingResponse as Responses,
+    HostOutgoingBody as _, HostOutgoingRequest as _, IoError, Method, Scheme,
 };
 use wasmtime_wasi_http::p2::body::HostOutgoingBody;
-use wasmtime_wasi_http::p2::types::{HostOutgoingRequest, HostOutgoingResponse};
+use wasmtime_wasi_http::p2::types::{
+    HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
+};
 use wasmtime_wasi_http::p2::{HeaderResult, HttpResult};
 use wasmtime_wasi_http::p3;
 use wasmtime_wasi_http::{FieldMap, WasiHttpCtxView, WasiHttpView};
 
+use crate::egress::body_code;
 use crate::instance::Data;
 use crate::limits::{LimitExceeded, LimitKind, Limits};
 
@@ -88,6 +91,8 @@ fn count(table: &mut ResourceTable) -> u64 {
         if let Some(map) = entry.downcast_ref::<FieldMap>() {
             add(map);
         } else if let Some(response) = entry.downcast_ref::<HostOutgoingResponse>() {
+            add(&response.headers);
+        } else if let Some(response) = entry.downcast_ref::<HostIncomingResponse>() {
             add(&response.headers);
         } else if let Some(request) = entry.downcast_ref::<HostOutgoingRequest>() {
             add(&request.headers);
@@ -201,6 +206,29 @@ pub fn link(linker: &mut Linker<Data>) -> Result<()> {
             let bytes = size(store.data_mut().http().table.get(&fields)?);
             store.data_mut().charge_http(bytes)?;
             Ok((HostFields::clone(&mut store.data_mut().http(), fields)?,))
+        },
+    )?;
+    types.func_wrap(
+        "http-error-code",
+        |mut store: Store<'_>, (error,): (Resource<IoError>,)| {
+            let mut http = store.data_mut().http();
+            let of_body = http.table.get(&error)?.downcast_ref().and_then(body_code);
+            match of_body {
+                Some(code) => Ok((Some(code),)),
+                None => Ok((Host::http_error_code(&mut http, error)?,)),
+            }
+        },
+    )?;
+    types.func_wrap(
+        "[method]future-incoming-response.get",
+        |mut store: Store<'_>, (future,): (Resource<HostFutureIncomingResponse>,)| {
+            let got = Responses::get(&mut store.data_mut().http(), future)?;
+            if let Some(Ok(Ok(response))) = &got {
+                // Whoever answers decides how much it is.
+                let bytes = size(&store.data_mut().http().table.get(response)?.headers);
+                store.data_mut().charge_http(bytes)?;
+            }
+            Ok((got,))
         },
     )?;
     types.func_wrap(

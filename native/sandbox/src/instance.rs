@@ -7,19 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use serde_json::{Value, json};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error as HttpError, RequestOptions, Result as HttpResult, WasiBody, WasiHttpCtx,
-    WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::access::{Access, Accounts};
+use crate::access::Accounts;
 use crate::budget::Budget;
 use crate::crossing::{Crossing, Fuel};
+use crate::egress::{Egress, Hooks};
 use crate::folders::{Files, Held};
 use crate::granted::Granted;
 use crate::grants::Grants;
@@ -64,7 +61,8 @@ pub struct Data {
     http: WasiHttpCtx,
     /// What the messages that the guest makes come to.
     pub http_budget: HttpBudget,
-    egress: NoEgress,
+    /// What it sends.
+    pub egress: Hooks,
     keyvalue: keyvalue::Session,
 }
 
@@ -96,6 +94,7 @@ impl Data {
             &mut self.teller,
             (self.call, self.budget.limits()),
             granted,
+            self.egress.egress(),
         );
         (context, &mut self.table)
     }
@@ -115,7 +114,13 @@ impl Data {
     pub fn files(&mut self) -> Files<'_> {
         let granted = self.granted.as_deref();
         let call = (self.call, self.budget.limits());
-        let context = context_of(&mut self.wasi, &mut self.teller, call, granted);
+        let context = context_of(
+            &mut self.wasi,
+            &mut self.teller,
+            call,
+            granted,
+            self.egress.egress(),
+        );
         if let Some(folders) = granted.and_then(|g| g.folders.as_ref())
             && self.held.is_none()
         {
@@ -184,7 +189,7 @@ impl Data {
     pub fn rest(&mut self) {
         self.end_progress();
         self.call = None;
-        self.egress.accounts = None;
+        self.egress.rest();
         if let Some(teller) = &self.teller {
             teller.renew(None);
         }
@@ -196,12 +201,13 @@ impl Data {
     /// Another call of it begins.
     fn renew(&mut self, limits: &Limits, call: CallRef) {
         self.call = Some(call);
-        self.egress.accounts = Some(accounts(call, self.granted.as_deref()));
+        let accounts = accounts(call, self.granted.as_deref());
+        self.egress.renew(accounts, limits);
         self.budget.set_limits(*limits);
         self.table.set_max_capacity(size(limits.resources));
         self.http.set_field_size_limit(size(limits.field_bytes));
         if let Some(teller) = &self.teller {
-            teller.renew(Some(accounts(call, self.granted.as_deref())));
+            teller.renew(Some(accounts));
         }
         if let Some(context) = &mut self.wasi {
             context.renew(call, limits, self.granted.as_deref());
@@ -232,60 +238,6 @@ impl WasiHttpView for Data {
     }
 }
 
-/// Outgoing HTTP is denied.
-struct NoEgress {
-    bodies: u32,
-    /// None while a kept instance rests.
-    accounts: Option<Accounts>,
-}
-
-type Sent = (
-    http::Response<WasiBody>,
-    Box<dyn Future<Output = HttpResult<()>> + Send>,
-);
-
-impl WasiHttpHooks for NoEgress {
-    fn send_request(
-        &mut self,
-        request: http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _fut: Box<dyn Future<Output = HttpResult<()>> + Send>,
-    ) -> Box<dyn Future<Output = HttpResult<Sent>> + Send> {
-        if let Some(accounts) = &mut self.accounts {
-            let (method, uri) = (request.method(), request.uri());
-            accounts.tell(&Access {
-                capability: "http",
-                asked: &format!("{method} {uri}"),
-                allowed: false,
-                grant: rule(method, uri),
-            });
-        }
-        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
-    }
-
-    // Asked once for each body that is made. Two chunks of each wait in the host, uncounted, and a
-    // guest may hold hundreds of bodies; one is all that an answer needs.
-    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        self.bodies = self.bodies.saturating_add(1);
-        if self.bodies == 1 { 64 * 1024 } else { 4096 }
-    }
-
-    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
-        64 * 1024
-    }
-}
-
-/// The grant that would allow just such a request.
-fn rule(method: &http::Method, uri: &http::Uri) -> Value {
-    json!({ "http": [{
-        "scheme": uri.scheme_str(),
-        "host": uri.host(),
-        "port": uri.port_u16(),
-        "methods": [method.as_str()],
-        "path": uri.path(),
-    }] })
-}
-
 fn accounts(call: CallRef, granted: Option<&Granted>) -> Accounts {
     Accounts::new(call, granted.is_some_and(|g| g.grants.observe))
 }
@@ -296,10 +248,11 @@ fn context_of<'a>(
     teller: &mut Option<Teller>,
     (call, limits): (Option<CallRef>, &Limits),
     granted: Option<&Granted>,
+    egress: Option<&Egress>,
 ) -> &'a mut wasi::Context {
     wasi.get_or_insert_with(|| {
         let teller = || teller_of(teller, call, granted);
-        Box::new(wasi::context(call, limits, granted, teller))
+        Box::new(wasi::context(call, limits, granted, egress, teller))
     })
 }
 
@@ -321,6 +274,7 @@ pub fn store(
     call: CallRef,
 ) -> Store<Data> {
     let granted = plugin.granted();
+    let accounts = accounts(call, granted.map(Arc::as_ref));
     let mut table = ResourceTable::new();
     table.set_max_capacity(size(limits.resources));
     let mut http = WasiHttpCtx::new();
@@ -338,10 +292,7 @@ pub fn store(
         teller: None,
         http,
         http_budget: HttpBudget::default(),
-        egress: NoEgress {
-            bodies: 0,
-            accounts: Some(accounts(call, granted.map(Arc::as_ref))),
-        },
+        egress: Hooks::new(plugin.egress(), accounts, limits),
         keyvalue: keyvalue::Session::new(plugin.keyvalue().cloned()),
     };
     let mut store = Store::new(engine, data);

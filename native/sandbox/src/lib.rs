@@ -23,6 +23,7 @@ mod component;
 pub mod config;
 mod control;
 mod crossing;
+mod egress;
 mod engine;
 mod error;
 mod exports;

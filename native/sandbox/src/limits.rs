@@ -46,6 +46,10 @@ pub struct Limits {
     /// HTTP header fields of one message: names and values, in bytes. All messages that a call makes
     /// have eight times as much together.
     pub field_bytes: u64,
+    /// What requests of one call send and receive together, in bytes.
+    pub egress_bytes: u64,
+    /// Connections that one call has open at once; as many rest between calls.
+    pub connections: u64,
     /// Calls running at once. One that takes several shares of the pool counts as several.
     pub concurrency: u64,
     /// Calls waiting for one of those places.
@@ -68,6 +72,8 @@ impl Default for Limits {
             instances: 64,
             resources: 1_000,
             field_bytes: 128 * 1024,
+            egress_bytes: 64 * 1024 * 1024,
+            connections: 8,
             concurrency: 64,
             queue: 1_000,
             requests_per_second: 0,
@@ -113,6 +119,8 @@ impl Limits {
             LimitKind::Instances => self.instances,
             LimitKind::Resources => self.resources,
             LimitKind::Fields => self.field_bytes,
+            LimitKind::Egress => self.egress_bytes,
+            LimitKind::Connections => self.connections,
             LimitKind::HostCall => HOST_CALL_BYTES.saturating_add(self.field_bytes),
             LimitKind::Random => RANDOM_BYTES,
             LimitKind::PluginMemory => self.plugin_memory_bytes,
@@ -154,6 +162,10 @@ pub enum LimitKind {
     Resources,
     /// HTTP header fields.
     Fields,
+    /// What is sent and received.
+    Egress,
+    /// Connections that are open.
+    Connections,
     /// What one call of the host may have it copy.
     HostCall,
     /// Randomness asked for at once.
@@ -176,6 +188,8 @@ impl LimitKind {
             LimitKind::Instances => "instances",
             LimitKind::Resources => "resources",
             LimitKind::Fields => "fields",
+            LimitKind::Egress => "egress",
+            LimitKind::Connections => "connections",
             LimitKind::HostCall => "hostCall",
             LimitKind::Random => "random",
             LimitKind::PluginMemory => "pluginMemory",
@@ -196,6 +210,8 @@ impl LimitKind {
             LimitKind::Resources => "limits.resources",
             LimitKind::Fields => "limits.fieldBytes",
             LimitKind::PluginMemory => "limits.pluginMemoryBytes",
+            LimitKind::Egress => "limits.egressBytes",
+            LimitKind::Connections => "limits.connections",
         })
     }
 
@@ -211,6 +227,8 @@ impl LimitKind {
             LimitKind::Instances => ("core instances", "instances"),
             LimitKind::Resources => ("resource handles", "handles"),
             LimitKind::Fields => ("HTTP header fields", "bytes"),
+            LimitKind::Egress => ("data sent and received", "bytes"),
+            LimitKind::Connections => ("open connections", "connections"),
             LimitKind::HostCall => ("data in one call of the host", "bytes"),
             LimitKind::Random => ("randomness at once", "bytes"),
             LimitKind::PluginMemory => ("linear memory over all instances", "bytes"),
@@ -252,10 +270,12 @@ mod tests {
     fn keys_are_those_of_the_configuration() {
         let json = r#"{"memoryBytes":1,"cpuMs":2,"wallMs":3,"outputBytes":4,"logBytes":5,
             "tableElements":6,"instances":7,"resources":8,"fieldBytes":9,"concurrency":10,"queue":11,
-            "requestsPerSecond":12,"pluginMemoryBytes":13}"#;
+            "egressBytes":14,"connections":15,"requestsPerSecond":12,"pluginMemoryBytes":13}"#;
         let limits: Limits = serde_json::from_str(json).expect("limits");
         assert_eq!(limits.value(LimitKind::Memory), 1);
         assert_eq!(limits.value(LimitKind::Fields), 9);
+        assert_eq!(limits.value(LimitKind::Egress), 14);
+        assert_eq!(limits.value(LimitKind::Connections), 15);
         assert_eq!(limits.group(1).budget_default_us, 3_000);
         assert_eq!(limits.group(1).concurrency_max, 10);
         assert_eq!(limits.group(3).concurrency_max, 3);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::oneshot;
 
 use crate::abi::AtollStatus;
+use crate::egress::Egress;
 use crate::granted::Granted;
 use crate::host::{self, Host};
 use crate::isolation::Reserve;
@@ -33,11 +34,22 @@ pub struct Plugin {
     limits: RwLock<Limits>,
     granted: Option<Arc<Granted>>,
     keyvalue: Option<Arc<keyvalue::Granted>>,
+    egress: Option<Arc<Egress>>,
     reserve: Arc<Reserve>,
     memory: Arc<PluginMemory>,
     overran_until_ms: AtomicU64,
     suspected_until_ms: AtomicU64,
     ended: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+/// What the instances of a plugin may reach.
+pub struct Reach {
+    /// None: nothing.
+    pub granted: Option<Arc<Granted>>,
+    /// Its namespaces; none: it has none.
+    pub keyvalue: Option<Arc<keyvalue::Granted>>,
+    /// What it may send; none: nothing.
+    pub egress: Option<Arc<Egress>>,
 }
 
 impl Plugin {
@@ -47,7 +59,11 @@ impl Plugin {
         host: Host,
         (group, pool_share): (u32, u32),
         limits: Limits,
-        (granted, keyvalue): (Option<Arc<Granted>>, Option<Arc<keyvalue::Granted>>),
+        Reach {
+            granted,
+            keyvalue,
+            egress,
+        }: Reach,
         reserve: Arc<Reserve>,
     ) -> Plugin {
         Plugin {
@@ -58,6 +74,7 @@ impl Plugin {
             limits: RwLock::new(limits),
             granted,
             keyvalue,
+            egress,
             reserve,
             memory: Arc::default(),
             overran_until_ms: AtomicU64::new(0),
@@ -94,6 +111,11 @@ impl Plugin {
     /// Its namespaces; none: it has none.
     pub fn keyvalue(&self) -> Option<&Arc<keyvalue::Granted>> {
         self.keyvalue.as_ref()
+    }
+
+    /// What it may send; none: nothing.
+    pub fn egress(&self) -> Option<&Arc<Egress>> {
+        self.egress.as_ref()
     }
 
     /// Instances that may exist at once under limits: as many as calls may run.

@@ -136,13 +136,13 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::grants::{Clocks, Folder, KeyvalueGrant, Ports, Seed, SocketRule};
+    use crate::grants::{Clocks, Folder, HttpRule, KeyvalueGrant, Ports, Secret, Seed, SocketRule};
 
     fn written(request: &Request) -> AlignedVec {
         archive(request).expect("an archive")
     }
 
-    fn rule(first: u16, last: u16, listen: bool) -> SocketRule {
+    fn ports(first: u16, last: u16, listen: bool) -> SocketRule {
         SocketRule {
             host: "some-host.example.com".into(),
             port: Ports { first, last },
@@ -155,6 +155,21 @@ mod tests {
             ("LANG", "de_DE"),
             ("TOKEN", "longer than what is stored inline"),
         ];
+        let rule = HttpRule {
+            host: "*.example.com".into(),
+            scheme: "http".into(),
+            port: Some(8080),
+            methods: Some(vec!["GET".into()]),
+            path: Some("/v1/*".into()),
+            private: true,
+            timeout_ms: Some(0x1111),
+            request_bytes: Some(0x2222),
+            response_bytes: Some(0x3333),
+        };
+        let secret = Secret {
+            value: "a value that is too long to be stored inline".into(),
+            hosts: vec!["api.example.com".into()],
+        };
         Grants {
             env: env.map(|(name, value)| (name.into(), value.into())).into(),
             keyvalue: vec![KeyvalueGrant {
@@ -169,13 +184,15 @@ mod tests {
                 write: true,
                 bytes: 0x0b0b_0c0c,
             }],
-            tcp: vec![rule(5432, 5433, false)],
-            udp: vec![rule(53, 53, true)],
+            tcp: vec![ports(5432, 5433, false)],
+            udp: vec![ports(53, 53, true)],
             clocks: Clocks { resolution_us: 77 },
             random: Some(Seed {
                 seed: 0x0c0d_0e0f_1011,
             }),
             observe: true,
+            http: vec![rule],
+            secrets: [("TOKEN".to_owned(), secret)].into(),
         }
     }
 
@@ -249,6 +266,8 @@ mod tests {
             instances: 0x55,
             resources: 0x6006,
             field_bytes: 0x7007,
+            egress_bytes: 0x0b0c_0d0e,
+            connections: 0x77,
             concurrency: 0x88,
             queue: 0x9009,
             requests_per_second: 0xaa,

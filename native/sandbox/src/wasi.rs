@@ -21,6 +21,7 @@ use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView};
 use wasmtime_wasi::{WasiCtx, async_trait};
 use wasmtime_wasi_io::bindings::wasi::io;
 
+use crate::egress::Egress;
 use crate::folders::FolderHost;
 use crate::granted::Granted;
 use crate::host::CallRef;
@@ -202,6 +203,7 @@ pub fn context(
     call: Option<CallRef>,
     limits: &Limits,
     granted: Option<&Granted>,
+    egress: Option<&Egress>,
     teller: impl FnOnce() -> Teller,
 ) -> Context {
     let log = Arc::new(Mutex::new(Log::new(call, limits.log_bytes)));
@@ -237,6 +239,11 @@ pub fn context(
         builder.socket_addr_check(move |address, usage| {
             Box::pin(std::future::ready(sockets.allows(address, usage)))
         });
+    }
+    if let Some(egress) = egress {
+        for (name, placeholder) in egress.variables() {
+            builder.env(name, placeholder);
+        }
     }
     Context {
         ctx: builder.build(),
