@@ -15,6 +15,7 @@
 #[path = "abi.gen.rs"]
 pub mod abi;
 mod access;
+mod address;
 mod budget;
 mod cache;
 mod call;

@@ -7,10 +7,10 @@ use std::net::IpAddr;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::address::{Reach, reach};
 use super::secrets::Unbound;
 use super::uri::{Host, Target, standard_port};
 use crate::access::Access;
+use crate::address::{Reach, reach};
 
 /// What was asked for.
 pub struct Asked {

@@ -19,9 +19,9 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::Error as HttpError;
 
-use super::address::{Reach, reach};
 use super::counted::Stream;
 use super::uri::{Host, Target};
+use crate::address::{Reach, reach};
 
 /// Names that are resolved at once. A resolver that does not answer holds a thread for as long as the
 /// system's configuration says.

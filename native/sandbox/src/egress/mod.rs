@@ -7,7 +7,6 @@
 //! There are no redirects here: `wasi:http` has none, so a guest that follows one sends another
 //! request, which is checked like the first.
 
-mod address;
 mod asked;
 mod body;
 mod budget;

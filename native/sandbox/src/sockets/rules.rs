@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::address::{Reach, reach};
 use crate::grants::{Ports, SocketRule};
 
 /// A range of addresses.
@@ -125,16 +126,18 @@ impl Range {
         }
     }
 
-    /// Whether all its addresses are special.
+    /// Whether all its addresses are special, or it is just one: who writes that one means it.
     fn is_special(self) -> bool {
-        SPECIAL
-            .iter()
-            .any(|&(from, bits)| bits <= self.bits && Range { from, bits }.contains(self.from))
+        let whole = if self.from.is_ipv4() { 32 } else { 128 };
+        self.bits == whole
+            || SPECIAL
+                .iter()
+                .any(|&(from, bits)| bits <= self.bits && Range { from, bits }.contains(self.from))
     }
 }
 
-/// What is not the open Internet, by the registries of special-purpose addresses (RFC 6890 and what
-/// came after it), and each form of IPv6 that carries an address of IPv4 to somewhere.
+/// The ranges of what is not the open Internet (`address`), which an operator may grant as ranges, and
+/// each form of IPv6 that carries an address of IPv4 to somewhere.
 const SPECIAL: [(IpAddr, u8); 28] = [
     v4([0, 0, 0, 0], 8),
     v4([10, 0, 0, 0], 8),
@@ -178,9 +181,10 @@ const fn v6([a, b, c, f]: [u16; 4], bits: u8) -> (IpAddr, u8) {
 
 /// Whether an address is the host's own, of its network, a group's or nobody's.
 pub fn is_special(address: IpAddr) -> bool {
-    SPECIAL
-        .iter()
-        .any(|&(from, bits)| Range { from, bits }.contains(address))
+    reach(address) != Reach::Public
+        || SPECIAL
+            .iter()
+            .any(|&(from, bits)| Range { from, bits }.contains(address))
 }
 
 /// An address as it is written in a grant, and its port.
@@ -242,6 +246,8 @@ mod tests {
             "fec0::1",
             "fd00:ec2::254",
             "ff02::1",
+            "168.63.129.16",
+            "4000::1",
         ] {
             assert!(is_special(ip(special)), "{special}");
             assert!(!all.iter().any(|r| r.has_address(ip(special))), "{special}");
@@ -253,6 +259,7 @@ mod tests {
         assert!(all[1].has_address(ip("2606:4700::1")));
         assert!(!all[1].has_address(ip("fd00::1")));
         assert!(rule("127.0.0.1", (1, 1)).has_address(ip("127.0.0.1")));
+        assert!(rule("168.63.129.16", (1, 1)).has_address(ip("168.63.129.16")));
         assert!(rule("169.254.169.254/32", (1, 1)).has_address(ip("169.254.169.254")));
     }
 
