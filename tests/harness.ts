@@ -11,6 +11,11 @@ export function skipped(what: string, why: string): void {
   console.log(`skipped ${what}: ${why}`);
 }
 
+/** Runs until a condition holds; the runner's watchdog ends a test that never gets there. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
 type TestBody = () => void | Promise<void>;
 
 /** Declares a test. Ids of `tests/requirements.ts` at the beginning of its name are cited. */

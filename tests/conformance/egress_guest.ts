@@ -14,6 +14,7 @@ import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
 import { openNativeSandbox } from "../../src/sandbox/native.ts";
 import type { GuestLog, LoadedComponent, Sandbox } from "../../src/sandbox/sandbox.ts";
 import { fixtureBytes } from "../fixtures/build.ts";
+import { until } from "../harness.ts";
 import { CA_FILE, Servers } from "./egress_servers.ts";
 import { call, PATIENT } from "./support.ts";
 
@@ -40,6 +41,12 @@ export class Guest {
   readonly lines: GuestLog[] = [];
 
   constructor(readonly component: LoadedComponent) {}
+
+  /** So many accounts: those of a call that ends at once come after its answer. */
+  async heard(count: number): Promise<readonly AccessAccount[]> {
+    await until(() => this.told.length >= count);
+    return this.told;
+  }
 
   /** A function's result, or the words of its error after `error: `. */
   async run(name: string, args: unknown): Promise<unknown> {

@@ -8,7 +8,7 @@ import type { Isolation } from "../../src/core/isolation.ts";
 import { DEFAULT_LIMITS, type Limits } from "../../src/core/limits.ts";
 import type { GuestLog, LoadedComponent, Sandbox } from "../../src/sandbox/sandbox.ts";
 import { fixtureBytes } from "../fixtures/build.ts";
-import { test } from "../harness.ts";
+import { test, until } from "../harness.ts";
 import { call, ENGINES, failure } from "./support.ts";
 
 const QUICK = { wallMs: 1_500, cpuMs: 300 };
@@ -258,8 +258,4 @@ for (const engine of ENGINES) {
     for (const i of [0, keys >> 2, keys - 70]) assert.equal(await before(component, `key ${i}`), 0);
     await component.unload();
   });
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }

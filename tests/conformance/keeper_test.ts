@@ -13,7 +13,7 @@ import type { KeyvalueGrant } from "../../src/core/grants.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import type { GuestLog, LoadedComponent, Sandbox } from "../../src/sandbox/sandbox.ts";
 import { fixtureBytes } from "../fixtures/build.ts";
-import { test } from "../harness.ts";
+import { test, until } from "../harness.ts";
 import { currentRuntime, runScript } from "../runtimes.ts";
 import { CHILD_COUNT } from "./keeper_child.ts";
 import { Bench, call, type Engine, ENGINES, failure, ok, PATIENT } from "./support.ts";
@@ -331,8 +331,4 @@ async function keeper(sandbox: Sandbox, id: string, ...names: string[]): Promise
   const bytes = await fixtureBytes("keeper");
   const limits = { ...DEFAULT_LIMITS, ...PATIENT };
   return await sandbox.load({ id, bytes, limits, grants: { keyvalue: shared } });
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }

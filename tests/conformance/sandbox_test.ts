@@ -7,7 +7,7 @@ import { AtollError } from "../../src/core/errors.ts";
 import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
 import { deriveTools } from "../../src/plugins/tools.ts";
 import { fixtureBytes, type FixtureName } from "../fixtures/build.ts";
-import { test } from "../harness.ts";
+import { test, until } from "../harness.ts";
 import { ECHOES, NEW_ECHOES } from "./echo_values.ts";
 import { Bench, call, ENGINES, failure, indexOf, ok, PATIENT, timeTo } from "./support.ts";
 
@@ -452,8 +452,4 @@ async function refusal(run: () => Promise<unknown>): Promise<AtollError> {
   const error = await run().then(() => null, (thrown: unknown) => thrown);
   if (error instanceof AtollError) return error;
   return assert.fail(`not refused: ${error}`);
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }

@@ -14,7 +14,8 @@ import type { ClientSettings } from "../../ffi/open.ts";
 import { type NativeSymbols, outArgument } from "../../ffi/library.ts";
 import { traceparentExtension } from "../../src/wire/extensions.ts";
 import { FrameReader } from "../../src/wire/frame.ts";
-import { Rig, until, utf8 } from "./support.ts";
+import { Rig, utf8 } from "./support.ts";
+import { until } from "../harness.ts";
 
 const GIB = 2 ** 30;
 

@@ -8,9 +8,9 @@ import process from "node:process";
 import { GuestError, NativeError } from "../../ffi/mod.ts";
 import { CHECKOUT } from "../../native/build/cache.ts";
 import { fixture, fixtureBytes } from "../fixtures/build.ts";
-import { test } from "../harness.ts";
+import { test, until } from "../harness.ts";
 import { currentRuntime, runScript } from "../runtimes.ts";
-import { until, withEngine } from "./support.ts";
+import { withEngine } from "./support.ts";
 
 test("a component is loaded and called, by values, JSON text and bytes", async () => {
   await withEngine(async (engine) => {

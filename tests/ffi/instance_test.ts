@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import type { Engine, Instance, NativeError } from "../../ffi/mod.ts";
 import { fixtureBytes } from "../fixtures/build.ts";
-import { test } from "../harness.ts";
-import { until, withEngine } from "./support.ts";
+import { test, until } from "../harness.ts";
+import { withEngine } from "./support.ts";
 
 /** Targets in the router when nothing but what is loaded is there. */
 async function settled(engine: Engine, targets: number): Promise<void> {

@@ -11,8 +11,8 @@ import {
 import { NativeError } from "../../ffi/errors.ts";
 import { outArgument } from "../../ffi/library.ts";
 import { traceparentExtension } from "../../src/wire/extensions.ts";
-import { test } from "../harness.ts";
-import { type Rig, textOf, until, utf8, withRig } from "./support.ts";
+import { test, until } from "../harness.ts";
+import { type Rig, textOf, utf8, withRig } from "./support.ts";
 
 const UNIT_BYTES = 65_536;
 const TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736";

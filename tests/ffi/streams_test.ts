@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { CHUNK_BYTES_MAX, STATUS, STREAM_WINDOW } from "../../ffi/abi.gen.ts";
-import { test } from "../harness.ts";
-import { type Rig, until, utf8, withRig } from "./support.ts";
+import { test, until } from "../harness.ts";
+import { type Rig, utf8, withRig } from "./support.ts";
 
 const HEAD = "POST http://localhost/ HTTP\n\n";
 

@@ -160,11 +160,6 @@ export function utf8(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text);
 }
 
-/** Runs until a condition holds; the runner's watchdog ends a test that never gets there. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
 export interface ChildResult {
   readonly code: number | null;
   readonly signal: string | null;

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { STATUS } from "../../ffi/abi.gen.ts";
-import { test } from "../harness.ts";
-import { libraries, Rig, testEngine, textOf, until, withRig } from "./support.ts";
+import { test, until } from "../harness.ts";
+import { libraries, Rig, testEngine, textOf, withRig } from "./support.ts";
 
 test("A30: a forged or stale ticket is refused and harms no call", async () => {
   await withRig(async (rig) => {

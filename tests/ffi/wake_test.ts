@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { currentRuntime } from "../runtimes.ts";
-import { test } from "../harness.ts";
+import { test, until } from "../harness.ts";
 import { connectByBun, connectByNet } from "../../ffi/completion.ts";
-import { runChild, textOf, until, utf8, withRig } from "./support.ts";
+import { runChild, textOf, utf8, withRig } from "./support.ts";
 
 const WAKES = currentRuntime === "bun"
   ? { "node:net": connectByNet, "Bun.connect": connectByBun }

@@ -4,7 +4,7 @@ import { readdirSync } from "node:fs";
 import { AtollError } from "../../src/core/errors.ts";
 import { type ThreadsOptions, WorkerThreads } from "../../src/server/workers/threads.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
-import { test } from "../harness.ts";
+import { test, until } from "../harness.ts";
 import type { Manner } from "./threads/module.ts";
 
 const MODULE = new URL("./threads/module.ts", import.meta.url);
@@ -44,10 +44,6 @@ function rig(count: number, manners: readonly Manner[], o: Partial<ThreadsOption
     heard: (index) => Atomics.load(new Int32Array(counters[index]!), 0),
     started: () => counters.length,
   };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 /** Threads of this process; the runtime's own come and go. */

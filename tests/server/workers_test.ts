@@ -20,7 +20,7 @@ import { guestListeners } from "../../src/server/guest_listeners.ts";
 import { Workers } from "../../src/server/workers/workers.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import { fixture, fixtureBytes, type FixtureName } from "../fixtures/build.ts";
-import { test } from "../harness.ts";
+import { test, until } from "../harness.ts";
 
 const FAULTY = new URL("./threads/faulty_worker.ts", import.meta.url);
 /** With so many connections none of three listeners is left out: (2/3)^80 is nothing. */
@@ -128,9 +128,6 @@ interface Fault {
 const analyse = (url: string) => ask(url, "text_analyse", { input: "two words" });
 const many = <T>(make: (index: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: MANY }, (_, index) => make(index)));
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
 
 test("what is loaded late is served by all once it is said to be, what is removed by none", async () => {
   await served(3, async ({ url, front, workers, load, sandbox }) => {
