@@ -179,7 +179,7 @@ for (const engine of ENGINES) {
     const [path, code] of [["/cut-body", "trap"], ["/stuck-body", "limit"], [
       "/spin-body",
       "limit",
-    ]] as const
+    ], ["/empty-body", "limit"]] as const
   ) {
     check(`HTTP: ${path}: a body that breaks off is an error of its stream`, async () => {
       const hostile = await bench.fixture("hostile-http", QUICK);

@@ -164,7 +164,8 @@ pub fn load(
         digest,
         started,
     } = source;
-    let pre = wasm(engine, &description)?
+    let wasm = wasm(engine, &description)?;
+    let pre = wasm
         .linker
         .instantiate_pre(&component)
         .map_err(|e| Outcome::component(format!("an import does not fit: {e:#}")))?;
@@ -184,13 +185,20 @@ pub fn load(
     let keyvalue = namespaces(engine, id, &grants)?;
     let egress = Egress::new(&grants, engine.network())
         .map_err(|why| Outcome::message(ATOLL_INVALID_ARGUMENT, why))?;
-    let granted = Granted::open(grants)
+    let granted = Granted::open(grants, description.tasks())
         .map_err(|message| Outcome::message(ATOLL_INVALID_ARGUMENT, message))?;
     // None only of a component that imports modules, which do not link.
     let (memories, tables) = component
         .resources_required()
         .map_or((0, 0), |r| (r.num_memories, r.num_tables));
     let pool_share = config::pool_share(memories, tables, description.census.core_instances);
+    if pool_share > wasm.instances {
+        return Err(Outcome::component(format!(
+            "an instance of it takes {pool_share} places of the pool, which has {} \
+             (native.instances)",
+            wasm.instances
+        )));
+    }
     let group = host::group_add(engine.host(), &limits.group(pool_share))
         .map_err(|status| Outcome::message(status, "no place for another plugin"))?;
     let plugin = Arc::new(Plugin::new(
@@ -203,7 +211,7 @@ pub fn load(
             keyvalue,
             egress,
         },
-        Arc::clone(engine.reserve()),
+        Arc::clone(&wasm.reserve),
     ));
     let mut exports: Vec<(String, ExportKind)> = description
         .functions

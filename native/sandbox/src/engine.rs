@@ -20,7 +20,6 @@ use crate::config::{INSTANCES_USUAL, Settings};
 use crate::egress::{Network, RESOLVING_MAX};
 use crate::exports::Exports;
 use crate::host::{self, Host};
-use crate::isolation::Reserve;
 use crate::kept::{Plan, Registered};
 use crate::keyvalue::Stores;
 use crate::limits::Limits;
@@ -60,7 +59,6 @@ pub struct Engine {
     instances_asked: u32,
     exports: Exports,
     compiling: Arc<Semaphore>,
-    reserve: Arc<Reserve>,
     network: Arc<Network>,
     components: Mutex<Components>,
     calls_migrated: AtomicU64,
@@ -123,7 +121,6 @@ impl Owner {
             instances_asked: settings.instances.unwrap_or(INSTANCES_USUAL),
             exports: Exports::default(),
             compiling: Arc::new(Semaphore::new(COMPILING_MAX)),
-            reserve: Arc::default(),
             network: Arc::new(network),
             components: Mutex::default(),
             calls_migrated: AtomicU64::new(0),
@@ -224,11 +221,6 @@ impl Engine {
     /// Places for compilations.
     pub fn compiling(&self) -> Arc<Semaphore> {
         Arc::clone(&self.compiling)
-    }
-
-    /// The instances that rest.
-    pub fn reserve(&self) -> &Arc<Reserve> {
-        &self.reserve
     }
 
     /// What plugins send over.

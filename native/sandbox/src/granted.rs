@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::config::Tasks;
 use crate::folders::Folders;
 use crate::grants::Grants;
 use crate::sockets::Network;
@@ -22,15 +23,30 @@ pub struct Granted {
 impl Granted {
     /// Opens what is granted; none where nothing is, so that a store of such a plugin has no count
     /// to keep. The error is a sentence.
-    pub fn open(grants: Grants) -> Result<Option<Arc<Granted>>, String> {
+    ///
+    /// Files and sockets are counted by our own functions of WASI 0.2. Those of 0.3 are wasmtime's,
+    /// and what one of the two has opened the other can use: neither is granted to a guest of 0.3.
+    pub fn open(grants: Grants, tasks: Tasks) -> Result<Option<Arc<Granted>>, String> {
         if grants == Grants::default() {
             return Ok(None);
+        }
+        let uncounted = tasks == Tasks::Many;
+        let uses = [
+            ("folders", grants.folders.is_empty()),
+            ("tcp", grants.tcp.is_empty()),
+            ("udp", grants.udp.is_empty()),
+        ];
+        if uncounted && let Some((key, _)) = uses.iter().find(|(_, none)| !none) {
+            return Err(format!(
+                "grants.{key} is for components of WASI 0.2 so far, and this one uses 0.3: take it out"
+            ));
         }
         let folders = match grants.folders.is_empty() {
             true => None,
             false => Some(Arc::new(Folders::open(&grants.folders)?)),
         };
-        let unreachable = grants.tcp.is_empty() && grants.udp.is_empty() && !grants.observe;
+        let unreachable =
+            uncounted || (grants.tcp.is_empty() && grants.udp.is_empty() && !grants.observe);
         let network = match unreachable {
             true => None,
             false => Some(Arc::new(Network::read(&grants)?)),
@@ -49,7 +65,7 @@ mod tests {
 
     fn open(json: &str) -> Option<Arc<Granted>> {
         let grants = serde_json::from_str(json).expect("grants");
-        Granted::open(grants).expect("opened")
+        Granted::open(grants, Tasks::One).expect("opened")
     }
 
     #[test]
@@ -59,5 +75,21 @@ mod tests {
         assert_eq!(one.grants.env["A"], "b");
         assert!(one.folders.is_none() && one.network.is_none());
         assert!(open(r#"{"observe":true}"#).is_some_and(|g| g.network.is_some()));
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_not_granted() {
+        for json in [
+            r#"{"folders":[{"path":"/","at":"/"}]}"#,
+            r#"{"tcp":[{"host":"192.0.2.1","port":1}]}"#,
+            r#"{"udp":[{"host":"192.0.2.1","port":1}]}"#,
+        ] {
+            let grants = serde_json::from_str(json).expect("grants");
+            let refused = Granted::open(grants, Tasks::Many).err().expect("refused");
+            assert!(refused.contains("WASI 0.2 so far"), "{refused}");
+        }
+        let grants = serde_json::from_str(r#"{"observe":true}"#).expect("grants");
+        let observed = Granted::open(grants, Tasks::Many).expect("opened");
+        assert!(observed.is_some_and(|g| g.network.is_none()));
     }
 }

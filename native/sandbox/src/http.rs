@@ -35,9 +35,13 @@ use crate::http3;
 use crate::instance::{self, Data};
 use crate::isolation;
 use crate::limits::Limits;
+use crate::meter;
 use crate::state::CallState;
 
 const CHUNK: usize = ATOLL_CHUNK_BYTES_MAX as usize;
+
+/// How often guest and reader take turns in one poll: each may be as short as a byte.
+const TURNS_MAX: u32 = 64;
 
 /// What a request needs.
 pub struct Job {
@@ -150,7 +154,7 @@ where
     E: Debug,
 {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
-        loop {
+        for _ in 0..TURNS_MAX {
             if self.ended.is_none()
                 && let Poll::Ready(result) = self.guest.as_mut().poll(context)
             {
@@ -174,6 +178,8 @@ where
                 return Poll::Ready(Outcome::from_wasmtime(error, self.limits));
             }
             match sending.poll(context, self.state) {
+                // The guest yielded because its slice is over: whoever polls this decides.
+                Progress::Again if meter::overran() => break,
                 Progress::Again => {}
                 Progress::Waits => return Poll::Pending,
                 Progress::Broken => {
@@ -193,6 +199,8 @@ where
                 }
             }
         }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn answered(

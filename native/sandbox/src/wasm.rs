@@ -7,7 +7,7 @@
 //! of tasks, and every call is a task that an event loop drives. Components that have no use for it
 //! are not to pay for it. So the second engine is made when the first component asks for it.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use wasmtime::Engine;
 use wasmtime::component::Linker;
@@ -16,6 +16,7 @@ use crate::abi::{ATOLL_UNSUPPORTED, AtollStatus};
 use crate::cache::Cache;
 use crate::config::{self, Tasks};
 use crate::instance::Data;
+use crate::isolation::Reserve;
 use crate::{wasi, wasi3};
 
 /// A wasmtime engine and what goes with it.
@@ -28,6 +29,8 @@ pub struct Wasm {
     pub cache: Option<Cache>,
     /// Instances that its pool holds.
     pub instances: u32,
+    /// Those of them that rest.
+    pub reserve: Arc<Reserve>,
 }
 
 impl Wasm {
@@ -44,6 +47,7 @@ impl Wasm {
             linker,
             cache: None,
             instances,
+            reserve: Arc::default(),
         })
     }
 }

@@ -70,7 +70,9 @@ impl HttpVersion {
 impl Description {
     /// What its guests can do at a time.
     pub fn tasks(&self) -> Tasks {
-        match self.census.concurrent {
+        // Those imports are only there where tasks are.
+        let asks = |import: &String| import.starts_with("wasi:") && import.contains("@0.3.");
+        match self.census.concurrent || self.imports.iter().any(asks) {
             false => Tasks::One,
             true => Tasks::Many,
         }

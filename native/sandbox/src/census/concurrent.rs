@@ -85,7 +85,7 @@ mod tests {
             r#"(component (component (core func (canon task.cancel))))"#
         ));
         assert!(concurrent(
-            r#"(component (import "f" (func $f))
+            r#"(component (import "f" (func $f async))
                 (core func (canon lower (func $f) async)))"#
         ));
     }
