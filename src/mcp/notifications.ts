@@ -6,6 +6,7 @@
  * Source: "Logging" and "Progress" of 2026-07-28; RFC 5424 for the levels.
  */
 import type { CallFollower, GuestLog, ProgressReport } from "../sandbox/sandbox.ts";
+import { redacted } from "../telemetry/redaction.ts";
 import { type Fields, isObject } from "./envelope.ts";
 
 /** Least severe first. */
@@ -91,13 +92,14 @@ export class CallNotifications implements CallFollower {
     this.#lost += line.lost;
     const { context, level, text } = line;
     const logger = context === undefined ? this.#logger : `${this.#logger}/${context}`;
-    this.#message(LEVEL_OF[level], text, logger);
+    this.#message(LEVEL_OF[level], redacted(text), logger);
   }
 
   progress({ progress, total, message }: ProgressReport): void {
     const { token } = this.#wishes;
     if (token === null) return;
-    const params = { progressToken: token, progress, total, message };
+    const shown = message === undefined ? {} : { message: redacted(message) };
+    const params = { progressToken: token, progress, total, ...shown };
     this.#send(`"method":"notifications/progress","params":${JSON.stringify(params)}`);
   }
 

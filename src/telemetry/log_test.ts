@@ -3,6 +3,7 @@ import { deepEqual, equal } from "node:assert/strict";
 import { test } from "../../tests/harness.ts";
 import { AtollError } from "../core/errors.ts";
 import { createLogger, type LogOptions } from "./log.ts";
+import { redactAll } from "./redaction.ts";
 
 function capture(options: LogOptions = {}) {
   const lines: string[] = [];
@@ -83,4 +84,12 @@ test("a failing sink, a throwing getter and a cycle do not throw", () => {
   });
   log.info("after");
   equal(JSON.parse(lines.at(-1) ?? "").message, "after");
+});
+
+test("lines of another isolate show no value that this one knows or was told of", () => {
+  redactAll([["s3cr3t-of-another", "[secret TOKEN]"]]);
+  const { log, lines } = capture({});
+  log.relay("atoll: it said s3cr3t-of-another\n");
+  log.info("and s3cr3t-of-another");
+  deepEqual(lines, ["atoll: it said [secret TOKEN]\n", "atoll: and [secret TOKEN]\n"]);
 });

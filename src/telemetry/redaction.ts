@@ -1,6 +1,6 @@
 /**
- * Values that no log line may show, whoever writes it: a server may send a secret back, and a guest
- * may print what it was sent.
+ * Values that no log line may show, whoever writes and whoever gets it: a server may send a secret
+ * back, and a guest may print what it was sent. Each isolate has to be told of them.
  */
 
 /** What is shorter is found in lines that have nothing to do with it. */
@@ -15,6 +15,16 @@ export function redactFromLogs(name: string, value: string): void {
   known.set(value, shown);
   // As it stands in a line of JSON.
   known.set(JSON.stringify(value).slice(1, -1), shown);
+}
+
+/** All that is redacted so far, for {@link redactAll} in another isolate. */
+export function redactions(): readonly (readonly [value: string, shown: string])[] {
+  return [...known];
+}
+
+/** Redacts what another isolate does. */
+export function redactAll(all: ReturnType<typeof redactions>): void {
+  for (const [value, shown] of all) known.set(value, shown);
 }
 
 /** The text without such values. */

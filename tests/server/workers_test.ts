@@ -253,22 +253,22 @@ test("a worker that dies: its connections break, others go on, another one takes
 });
 
 test("stopping lets running calls end in all workers, and says when some did not", async () => {
-  await served(3, async ({ url, front, workers, load }) => {
+  await served(3, async ({ url, front, workers, load, sandbox }) => {
     front.registry.add(await load("hostile"));
     await workers.told();
-    const sleeps = Array.from({ length: 12 }, () => ask(url, "hostile_sleep", { ms: 400 }));
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    const sleeps = Array.from({ length: 12 }, () => ask(url, "hostile_sleep", { ms: 2_000 }));
+    await until(() => sandbox.stats().callsInFlight >= 12);
     assert.equal(await workers.stop(10_000), true);
     for (const { result } of await Promise.all(sleeps)) assert.equal(result?.isError, false);
   });
-  await served(3, async ({ url, front, workers, load }) => {
+  await served(3, async ({ url, front, workers, load, sandbox }) => {
     front.registry.add(await load("hostile"));
     await workers.told();
     const sleeps = Array.from(
       { length: 12 },
-      () => ask(url, "hostile_sleep", { ms: 3_000 }).catch(() => null),
+      () => ask(url, "hostile_sleep", { ms: 30_000 }).catch(() => null),
     );
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await until(() => sandbox.stats().callsInFlight >= 12);
     assert.equal(await workers.stop(100), false);
     await front.dispatcher.stop(0);
     await Promise.all(sleeps);

@@ -15,6 +15,7 @@ import {
 } from "../../plugins/plugin.ts";
 import type { Registry, RegistryChange } from "../../plugins/registry.ts";
 import type { ComponentShare, NativeSandbox, NativeSandboxOptions } from "../../sandbox/native.ts";
+import { redactAll, redactions } from "../../telemetry/redaction.ts";
 
 /** What a worker is started with. */
 export interface WorkerStart {
@@ -38,7 +39,13 @@ export interface SentError {
 export type RegistryMessage =
   | { readonly op: "begin"; readonly id: string }
   | { readonly op: "fail"; readonly id: string; readonly error: SentError }
-  | { readonly op: "add"; readonly profile: PluginProfile; readonly component: ComponentShare }
+  | {
+    readonly op: "add";
+    readonly profile: PluginProfile;
+    readonly component: ComponentShare;
+    /** What lines of its guests must not show. */
+    readonly redactions: ReturnType<typeof redactions>;
+  }
   | { readonly op: "remove"; readonly id: string };
 
 export type ToWorker =
@@ -98,7 +105,7 @@ export function messageOf(change: RegistryChange, sandbox: NativeSandbox): Regis
           `Cannot tell workers of plugin "${id}": its engine is alone`,
         );
       }
-      return { op: "add", profile, component };
+      return { op: "add", profile, component, redactions: redactions() };
     }
   }
 }
@@ -120,6 +127,7 @@ export function applyChange(
       return void registry.remove(message.id)?.component.unload();
     case "add": {
       const { profile, component } = message;
+      redactAll(message.redactions);
       const attached = sandbox.attach(component, listenersFor(profile.id, listeners));
       return registry.add(new Plugin(profile, attached));
     }

@@ -101,7 +101,13 @@ export class WorkerThreads {
 
   /** Resolves when the thread serves; rejects when it ends before. */
   async #spawn(seat: number, waits: number): Promise<void> {
-    const thread = new Thread(this.#options, () => this.#ended(thread, seat, waits));
+    let thread: Thread;
+    try {
+      thread = new Thread(this.#options, () => this.#ended(thread, seat, waits));
+    } catch (thrown) {
+      if (!this.#started) throw thrown;
+      return this.#again(seat, waits, toAtollError(thrown));
+    }
     this.#threads.add(thread);
     await thread.served;
     if (!this.#stopping) this.#options.onChange();
@@ -111,10 +117,14 @@ export class WorkerThreads {
     this.#threads.delete(thread);
     // Whoever waits for the start of all hears of one that never served.
     if (this.#stopping || (!this.#started && !thread.serving)) return;
-    const { firstMs, mostMs, steadyMs } = this.#backoff;
-    const next = thread.servedMs >= steadyMs ? 0 : waits;
-    const waitMs = Math.min(mostMs, firstMs * 2 ** next);
-    const error = thread.failure;
+    const next = thread.servedMs >= this.#backoff.steadyMs ? 0 : waits;
+    this.#again(seat, next, thread.failure);
+  }
+
+  /** Has another one started in the place of one that is not there. */
+  #again(seat: number, waits: number, error: AtollError): void {
+    const { firstMs, mostMs } = this.#backoff;
+    const waitMs = Math.min(mostMs, firstMs * 2 ** waits);
     this.#options.log.error(
       `worker ${seat + 1} ended and its connections broke: ${error.message}; ` +
         `another one starts in ${waitMs} ms`,
@@ -125,7 +135,7 @@ export class WorkerThreads {
       this.#timers.delete(timer);
       this.#restarts++;
       // A failure has been reported by then.
-      this.#spawn(seat, next + 1).catch(() => {});
+      this.#spawn(seat, waits + 1).catch(() => {});
     }, waitMs);
     this.#timers.add(timer);
   }
