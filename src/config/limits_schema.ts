@@ -48,7 +48,7 @@ const entries = {
   ),
   logBytes: count(
     0,
-    "Standard output and standard error together, in bytes a call; a line counts as 16 at least.",
+    "All that a call says, in bytes: standard output and error, wasi:logging, progress; a line counts as 16 at least.",
   ),
   tableElements: count(0, "Elements of all tables of the instance.", 10_000_000),
   instances: count(
