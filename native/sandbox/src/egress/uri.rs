@@ -6,7 +6,6 @@
 //! A rule that is matched against one spelling and a server that reads another one are how filters
 //! are passed by: what is matched here is what is sent.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -79,6 +78,7 @@ pub struct Target {
     pub path: String,
     /// The query as it was, without its question mark.
     pub query: Option<String>,
+    lenient: Option<Vec<String>>,
 }
 
 impl Target {
@@ -100,13 +100,21 @@ impl Target {
             Some(port) if port.starts_with('+') => return None,
             Some(port) => port.parse().ok().filter(|&port| port != 0)?,
         };
+        let path = normal_path(uri.path());
         Some(Target {
             tls,
             host,
             port,
-            path: normal_path(uri.path()),
+            lenient: lenient_paths(&path),
+            path,
             query: uri.query().map(str::to_owned),
         })
+    }
+
+    /// Whether this is true of the path in each way that servers may read it.
+    pub fn each_path(&self, fits: impl Fn(&str) -> bool) -> bool {
+        let lenient = self.lenient.as_ref();
+        fits(&self.path) && lenient.is_some_and(|paths| paths.iter().all(|path| fits(path)))
     }
 
     /// `https` or `http`.
@@ -199,33 +207,52 @@ fn without_dots(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// The other way in which servers are known to read a normal path: encoded more than once, `\` for
-/// `/`, parameters behind `;` left out, several slashes as one, and then without dot segments.
-pub fn lenient_path(path: &str) -> Cow<'_, str> {
+/// The other ways in which servers are known to read a normal path: decoded once or more often, `\`
+/// for `/`, parameters behind `;` left out, several slashes as one. None: read so it is the path
+/// itself. `None`: one of them has a dot segment, or it is encoded more often than anybody needs.
+///
+/// Servers decode and take dot segments out in different orders, so that where one leads cannot be
+/// told: `/v1/a%5Cb%2F..%2F..` is `/v1` to one and `/` to another.
+fn lenient_paths(path: &str) -> Option<Vec<String>> {
     if !path.contains(['%', '\\', ';']) && !path.contains("//") {
-        return Cow::Borrowed(path);
+        return Some(Vec::new());
     }
+    let mut paths = Vec::new();
     let mut bytes = path.as_bytes().to_vec();
-    for _ in 0..DECODINGS_MAX {
+    for _ in 0..=DECODINGS_MAX {
+        let text = String::from_utf8_lossy(&bytes);
+        if text.split(['/', '\\']).any(is_dots) {
+            return None;
+        }
+        paths.push(merged(&text));
         let decoded = decode(&bytes);
         if decoded == bytes {
-            break;
+            return Some(paths);
         }
         bytes = decoded;
     }
-    let text = String::from_utf8_lossy(&bytes).replace('\\', "/");
+    None
+}
+
+/// Whether a segment is a dot segment without its parameters.
+fn is_dots(segment: &str) -> bool {
+    matches!(segment.split(';').next(), Some("." | ".."))
+}
+
+/// One kind of slash, each alone, and no parameters.
+fn merged(text: &str) -> String {
     let segments = text
-        .split('/')
-        .map(|segment| segment.split_once(';').map_or(segment, |(name, _)| name));
-    let mut merged = String::new();
+        .split(['/', '\\'])
+        .filter_map(|segment| segment.split(';').next());
+    let mut path = String::new();
     for segment in segments.filter(|segment| !segment.is_empty()) {
-        merged.push('/');
-        merged.push_str(segment);
+        path.push('/');
+        path.push_str(segment);
     }
-    if merged.is_empty() || text.ends_with('/') {
-        merged.push('/');
+    if path.is_empty() || text.ends_with(['/', '\\']) {
+        path.push('/');
     }
-    Cow::Owned(without_dots(&merged))
+    path
 }
 
 fn decode(bytes: &[u8]) -> Vec<u8> {
@@ -318,20 +345,42 @@ mod tests {
     #[test]
     fn servers_may_read_a_path_in_another_way() {
         for (path, read) in [
-            ("/v1/a", "/v1/a"),
-            ("/v1/..%2Fadmin", "/admin"),
-            ("/v1/..%5Cadmin", "/admin"),
-            ("/v1/..\\admin", "/admin"),
-            ("/v1/%252e%252e/admin", "/admin"),
-            ("/v1/%25252e%25252e%25252Fadmin", "/admin"),
-            ("/v1/..;x=1/admin", "/admin"),
-            ("/v1//../admin", "/admin"),
-            ("//admin", "/admin"),
-            ("/v1/group%2Fproject", "/v1/group/project"),
-            ("/v1/a;b/", "/v1/a/"),
-            ("/%2F", "/"),
+            ("/v1/a", &[][..]),
+            ("//admin", &["/admin"]),
+            ("/v1/a;b/", &["/v1/a/"]),
+            ("/v1/a\\b\\", &["/v1/a/b/"]),
+            ("/%2F", &["/%2F", "/"]),
+            (
+                "/v1/group%2Fproject",
+                &["/v1/group%2Fproject", "/v1/group/project"],
+            ),
+            ("/v1/a%252Fb", &["/v1/a%252Fb", "/v1/a%2Fb", "/v1/a/b"]),
+            ("/v1/x;%2Fy", &["/v1/x", "/v1/x/y"]),
+            ("/100%", &["/100%"]),
+            (
+                "/%252525C3",
+                &["/%252525C3", "/%2525C3", "/%25C3", "/%C3", "/\u{fffd}"],
+            ),
         ] {
-            assert_eq!(lenient_path(path), read, "{path}");
+            let paths = lenient_paths(path).expect(path);
+            assert_eq!(paths, read, "{path}");
+        }
+        for path in [
+            "/v1/..%2Fadmin",
+            "/v1/..%5Cadmin",
+            "/v1/..\\admin",
+            "/v1/%252e%252e/admin",
+            "/v1/%25252e%25252e%25252Fadmin",
+            "/v1/..;x=1/admin",
+            "/v1/..%3Bx/admin",
+            "/v1/a%2F.%2Fb",
+            "/v1/a%5Cb%2F..%2F..%2Fadmin",
+            "/v1/a%252Fb%2F..%2F..%2Fadmin",
+            "/v1/x;%2Fy%2Fz/..%2F..%2Fadmin",
+            // Encoded five times, whatever it is.
+            "/v1/%2525252541",
+        ] {
+            assert_eq!(lenient_paths(path), None, "{path}");
         }
     }
 
@@ -352,7 +401,7 @@ mod tests {
             }
             let normal = normal_path(&path);
             assert_eq!(normal_path(&normal), normal, "{path}");
-            for read in [&normal, lenient_path(&normal).as_ref()] {
+            for read in lenient_paths(&normal).iter().flatten().chain([&normal]) {
                 assert!(read.starts_with('/'), "{path}");
                 assert!(!read.split('/').any(|s| s == "." || s == ".."), "{path}");
             }
