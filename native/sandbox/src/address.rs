@@ -20,16 +20,21 @@ pub enum Reach {
 }
 
 /// Services by which a virtual machine learns its own credentials.
-const METADATA_V4: [Ipv4Addr; 5] = [
+const METADATA_V4: [Ipv4Addr; 7] = [
     Ipv4Addr::new(169, 254, 169, 254),
     Ipv4Addr::new(169, 254, 170, 2),
     Ipv4Addr::new(169, 254, 170, 23),
+    Ipv4Addr::new(169, 254, 42, 42),
+    Ipv4Addr::new(169, 254, 0, 23),
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(168, 63, 129, 16),
 ];
-const METADATA_V6: [Ipv6Addr; 2] = [
+const METADATA_V6: [Ipv6Addr; 5] = [
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
 ];
 
 /// What an address is, also when another one is written in it.
@@ -146,7 +151,13 @@ mod tests {
                 "169.254.170.2",
                 "100.100.100.200",
                 "168.63.129.16",
+                "169.254.42.42",
+                "169.254.0.23",
+                "::ffff:169.254.42.42",
                 "fd00:ec2::254",
+                "fd20:ce::254",
+                "fd00:42::42",
+                "fe80::a9fe:a9fe",
                 "::ffff:169.254.169.254",
                 "::ffff:a9fe:a9fe",
                 "64:ff9b::a9fe:a9fe",
