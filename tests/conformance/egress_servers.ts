@@ -91,6 +91,9 @@ export class Servers {
       case "/fields":
         response.writeHead(200, { "x-long": "x".repeat(n) }).end();
         break;
+      case "/mirror":
+        response.writeHead(200, { "x-authorization": headers.authorization ?? "" }).end();
+        break;
       case "/bytes":
         response.writeHead(200, { "content-length": n });
         void write(response, n);

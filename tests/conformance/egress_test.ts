@@ -175,10 +175,13 @@ if (ENGINES.some((engine) => engine.kind === "native")) {
         const broken = [["x", "a\r\nhost: evil.example"]];
         const syntax = "error: HeaderError::InvalidSyntax";
         assert.equal(await guest.fetch(url, { fields: broken }), syntax);
-        const tunnel = await guest.fetch(url, { method: "CONNECT" });
-        assert.equal(tunnel, "error: ErrorCode::HttpRequestMethodInvalid");
-        const trailers = bodyOf(await guest.fetch(url, { fields: [["te", "trailers"]] }));
-        assert.equal(trailers.fields["te"], undefined);
+        for (const method of ["CONNECT", "TRACE", "TRACK"]) {
+          const refused = await guest.fetch(url, { method });
+          assert.equal(refused, "error: ErrorCode::HttpRequestMethodInvalid", method);
+        }
+        const hop = [["te", "trailers"], ["expect", "100-continue"]];
+        const sent = bodyOf(await guest.fetch(url, { fields: hop }));
+        assert.deepEqual([sent.fields["te"], sent.fields["expect"]], [undefined, undefined]);
       }, servers)
     ));
 
@@ -199,6 +202,12 @@ if (ENGINES.some((engine) => engine.kind === "native")) {
           guest.run("authorized", { url, variable }) as Promise<Answer | string>;
         const secure = `https://localhost:${servers.httpsPort}/`;
         assert.equal(bodyOf(await to(secure, "TOKEN")).fields["authorization"], `Bearer ${value}`);
+        // What a server sends back in a field is what the guest has sent.
+        const token = environment.find(([name]) => name === "TOKEN")?.[1];
+        const back = await to(`${secure}mirror`, "TOKEN");
+        assert.ok(typeof back !== "string", String(back));
+        const seen = back.fields.find(([name]) => name === "x-authorization")?.[1];
+        assert.equal(seen, `Bearer ${token}`);
         // A host that may be asked is not one that the secret is for.
         const before = servers.received.length;
         const elsewhere = `http://127.0.0.1:${servers.httpPort}/`;
@@ -219,7 +228,6 @@ if (ENGINES.some((engine) => engine.kind === "native")) {
         assert.ok(!JSON.stringify([guest.told, guest.lines]).includes(value));
         // Another plugin that was told the placeholder sends it as it is.
         const stranger = await load(sandbox, { http, secrets: { OTHER: secrets.OTHER } });
-        const token = environment.find(([name]) => name === "TOKEN")?.[1];
         const stolen = await stranger.fetch(secure, { fields: [["authorization", token]] });
         assert.equal(bodyOf(stolen).fields["authorization"], token);
       }, servers);

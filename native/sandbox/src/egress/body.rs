@@ -17,6 +17,7 @@ use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use super::errors::of_hyper;
 use super::pool::Lease;
+use super::secrets::Secrets;
 
 /// Bytes that may still pass.
 struct Room {
@@ -107,9 +108,48 @@ impl Drop for Outgoing {
     }
 }
 
+/// What a server sends, without the values of secrets in its trailers.
+pub struct Received {
+    incoming: Incoming,
+    secrets: Arc<Secrets>,
+}
+
+impl Received {
+    /// From a server that may have been sent these.
+    pub fn new(incoming: Incoming, secrets: Arc<Secrets>) -> Received {
+        Received { incoming, secrets }
+    }
+}
+
+impl Body for Received {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut polled = Pin::new(&mut self.incoming).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            self.secrets.take_out(trailers);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
 /// A response's body.
 pub struct Answer {
-    incoming: Incoming,
+    incoming: Received,
     lease: Option<Lease>,
     sent: Sent,
     room: Option<Room>,
@@ -121,7 +161,7 @@ pub struct Answer {
 impl Answer {
     /// Of so many bytes at most, with so long a pause between two pieces.
     pub fn new(
-        incoming: Incoming,
+        incoming: Received,
         lease: Lease,
         sent: Sent,
         most: Option<u64>,

@@ -25,6 +25,7 @@ use std::time::Duration;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, Uri};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use tokio::time::timeout;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
 
@@ -33,7 +34,7 @@ pub use self::errors::body_code;
 pub use self::hooks::Hooks;
 
 use self::asked::Asked;
-use self::body::{Answer, Outgoing, Sent};
+use self::body::{Answer, Outgoing, Received, Sent};
 use self::budget::CallBudget;
 use self::counted::Payer;
 use self::dial::{Failure, Permits};
@@ -47,13 +48,17 @@ use crate::grants::Grants;
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 
 /// Fields for the next hop alone, beyond those that `wasi:http` forbids.
-const NEXT_HOP: [HeaderName; 2] = [header::TE, header::TRAILER];
+const NEXT_HOP: [HeaderName; 3] = [header::TE, header::TRAILER, header::EXPECT];
+
+/// Methods that nobody may use: a tunnel, in which nothing could be checked, and what has a server
+/// send back what it was sent, secrets included.
+const METHODS_REFUSED: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
 
 /// What a plugin may send, and its connections.
 pub struct Egress {
     network: Arc<Network>,
     rules: Vec<Rule>,
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
     pool: Arc<Pool>,
 }
 
@@ -100,7 +105,7 @@ impl Egress {
         Ok(Some(Arc::new(Egress {
             network: Arc::clone(network),
             rules: rules.collect::<Result<_, _>>()?,
-            secrets: Secrets::new(&grants.secrets)?,
+            secrets: Arc::new(Secrets::new(&grants.secrets)?),
             pool: Pool::new(network.runtime.clone()),
         })))
     }
@@ -193,7 +198,10 @@ impl Egress {
             let mut lease = Lease::new(connection, open, key.clone(), &self.pool, resting_max)?;
             let sending = lease.connection().sender.try_send_request(request);
             match within(times.first_byte, sending).await? {
-                Ok(response) => return answer(response, lease, sent, response_max, &times),
+                Ok(response) => {
+                    let response = self.without_secrets(response);
+                    return answer(response, lease, sent, response_max, &times);
+                }
                 Err(mut failed) => match failed.take_message() {
                     // Its server has closed it while it rested: nothing of the request was sent.
                     Some(unsent) if rested => {
@@ -204,6 +212,13 @@ impl Egress {
                 },
             }
         }
+    }
+
+    /// A response as the guest may see it; its body sees to the trailers.
+    fn without_secrets(&self, response: Response<Incoming>) -> Response<Received> {
+        let (mut parts, body) = response.into_parts();
+        self.secrets.take_out(&mut parts.headers);
+        Response::from_parts(parts, Received::new(body, Arc::clone(&self.secrets)))
     }
 
     async fn connect(
@@ -248,7 +263,7 @@ async fn within<T>(time: Option<Duration>, work: impl Future<Output = T>) -> Res
 }
 
 fn answer(
-    response: Response<hyper::body::Incoming>,
+    response: Response<Received>,
     lease: Lease,
     sent: Sent,
     most: Option<u64>,
@@ -273,8 +288,9 @@ fn content_length(fields: &http::HeaderMap) -> Option<u64> {
 
 /// Where a request goes, if it may go anywhere.
 fn target(method: &Method, uri: &Uri) -> Result<Target, HttpError> {
-    // It asks for a tunnel, in which nothing could be checked.
-    if *method == Method::CONNECT {
+    // Servers that take small letters for capitals are known.
+    let named = |name: &str| method.as_str().eq_ignore_ascii_case(name);
+    if METHODS_REFUSED.into_iter().any(named) {
         return Err(HttpError::HttpRequestMethodInvalid);
     }
     Target::of(uri).ok_or(HttpError::HttpRequestUriInvalid)
@@ -285,5 +301,24 @@ fn permits(rule: &Rule) -> Permits {
         (true, _) => Permits::Named,
         (false, true) => Permits::Private,
         (false, false) => Permits::Public,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_that_show_what_was_sent_or_hide_it_are_refused() {
+        let uri: Uri = "https://a.example/".parse().expect("a URI");
+        for name in ["CONNECT", "TRACE", "TRACK", "trace", "Track"] {
+            let method = Method::from_bytes(name.as_bytes()).expect("a method");
+            let refused = target(&method, &uri);
+            assert!(
+                matches!(refused, Err(HttpError::HttpRequestMethodInvalid)),
+                "{name}"
+            );
+        }
+        assert!(target(&Method::GET, &uri).is_ok());
     }
 }

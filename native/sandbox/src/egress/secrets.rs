@@ -4,6 +4,7 @@
 //! memory and in requests to the hosts it is bound to, and never in the guest's. It must not know how
 //! a request is sent.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -20,7 +21,7 @@ const PREFIX: &str = "atoll-secret:";
 /// Random bytes in a placeholder: none of another load is ever taken for it.
 const RANDOM_BYTES: usize = 16;
 
-/// The secrets of a plugin.
+/// The secrets of a plugin, those with the longest values first.
 pub struct Secrets(Vec<Bound>);
 
 struct Bound {
@@ -46,6 +47,9 @@ impl Secrets {
             let value = HeaderValue::from_str(&secret.value);
             let mut value = value
                 .map_err(|_| format!("the secret {name} has a character that no field may have"))?;
+            if value.is_empty() {
+                return Err(format!("the secret {name} is empty"));
+            }
             value.set_sensitive(true);
             let host = |text: &String| {
                 HostPattern::parse(text)
@@ -58,7 +62,10 @@ impl Secrets {
                 hosts: secret.hosts.iter().map(host).collect::<Result<_, _>>()?,
             })
         });
-        bound.collect::<Result<_, String>>().map(Secrets)
+        let mut bound = bound.collect::<Result<Vec<Bound>, String>>()?;
+        // A value that is the beginning of another one does not hide it.
+        bound.sort_by_key(|bound| Reverse(bound.value.len()));
+        Ok(Secrets(bound))
     }
 
     /// Variables of the guest: names and placeholders.
@@ -87,6 +94,40 @@ impl Secrets {
             }
         }
         Ok(())
+    }
+
+    /// Puts placeholders in the place of values: a server that sends one back gives nothing away.
+    pub fn take_out(&self, fields: &mut HeaderMap) {
+        if self.0.is_empty() {
+            return;
+        }
+        for field in fields.values_mut() {
+            if let Some(value) = self.without_values(field.as_bytes()) {
+                *field = value;
+            }
+        }
+    }
+
+    /// The same text with placeholders; none: it has no value.
+    fn without_values(&self, bytes: &[u8]) -> Option<HeaderValue> {
+        let mut text = Vec::new();
+        let (mut rest, mut found) = (bytes, false);
+        while let [first, tail @ ..] = rest {
+            let begins = |bound: &&Bound| rest.starts_with(bound.value.as_bytes());
+            match self.0.iter().find(begins) {
+                Some(bound) => {
+                    found = true;
+                    text.extend_from_slice(bound.placeholder.as_bytes());
+                    rest = &rest[bound.value.len()..];
+                }
+                None => {
+                    text.push(*first);
+                    rest = tail;
+                }
+            }
+        }
+        // Text and placeholders are both what a field may have.
+        found.then(|| HeaderValue::from_bytes(&text).ok()).flatten()
     }
 }
 
@@ -191,6 +232,29 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_sent_back_is_a_placeholder_again() {
+        let json = r#"{"A":{"value":"long-secret","hosts":[]},
+                       "B":{"value":"long-secret-2","hosts":[]}}"#;
+        let secrets = Secrets::new(&serde_json::from_str(json).expect("secrets"));
+        let secrets = secrets.expect("secrets");
+        let (a, b) = (placeholder(&secrets, "A"), placeholder(&secrets, "B"));
+        let mut fields = HeaderMap::new();
+        fields.append(
+            "x",
+            "long-secret-2, long-secret-3".parse().expect("a value"),
+        );
+        fields.append("x", "long-secre".parse().expect("a value"));
+        fields.append(
+            "y",
+            HeaderValue::from_bytes(b"\xfflong-secret").expect("a value"),
+        );
+        secrets.take_out(&mut fields);
+        let all: Vec<&[u8]> = fields.get_all("x").iter().map(|v| v.as_bytes()).collect();
+        assert_eq!(all, [format!("{b}, {a}-3").as_bytes(), b"long-secre"]);
+        assert_eq!(fields["y"].as_bytes(), [b"\xff", a.as_bytes()].concat());
+    }
+
+    #[test]
     fn what_is_no_placeholder_of_this_load_is_only_text() {
         let (secrets, others) = (secrets(), secrets_again());
         assert_ne!(placeholder(&secrets, "TOKEN"), others);
@@ -202,6 +266,13 @@ mod tests {
 
     fn secrets_again() -> String {
         placeholder(&secrets(), "TOKEN")
+    }
+
+    #[test]
+    fn an_empty_value_is_refused() {
+        let json = r#"{"T":{"value":"","hosts":[]}}"#;
+        let secrets = Secrets::new(&serde_json::from_str(json).expect("secrets"));
+        assert_eq!(secrets.err().as_deref(), Some("the secret T is empty"));
     }
 
     #[test]
