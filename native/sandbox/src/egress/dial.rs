@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::Error as HttpError;
@@ -26,6 +26,9 @@ use crate::address::{Reach, reach};
 /// Names that are resolved at once. A resolver that does not answer holds a thread for as long as the
 /// system's configuration says.
 pub const RESOLVING_MAX: usize = 4;
+
+/// Of these for one plugin: names that nobody answers for do not keep the others' waiting.
+pub const RESOLVING_PLUGIN_MAX: usize = 2;
 
 /// Addresses of a name that are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -89,14 +92,17 @@ impl Network {
         })
     }
 
-    /// Connects within a time. `permits` says to which addresses.
+    /// Connects within a time. `permits` says to which addresses, `resolving` has the plugin's permits
+    /// to resolve names.
     pub async fn dial(
         &self,
         target: &Target,
         permits: Permits,
+        resolving: &Arc<Semaphore>,
         time: Duration,
     ) -> Result<Box<dyn Stream>, Failure> {
-        timeout(time, self.connect(target, permits, Instant::now() + time))
+        let end = Instant::now() + time;
+        timeout(time, self.connect(target, permits, resolving, end))
             .await
             .map_err(|_| HttpError::ConnectionTimeout)?
     }
@@ -105,9 +111,10 @@ impl Network {
         &self,
         target: &Target,
         permits: Permits,
+        resolving: &Arc<Semaphore>,
         end: Instant,
     ) -> Result<Box<dyn Stream>, Failure> {
-        let found = self.addresses(target).await?;
+        let found = self.addresses(target, resolving).await?;
         let stream = first_of(checked(&found, permits)?, end).await?;
         // A request is written in one go; waiting for more only delays it.
         let _ = stream.set_nodelay(true);
@@ -117,7 +124,11 @@ impl Network {
         }
     }
 
-    async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, HttpError> {
+    async fn addresses(
+        &self,
+        target: &Target,
+        own: &Arc<Semaphore>,
+    ) -> Result<Vec<SocketAddr>, HttpError> {
         let name = match &target.host {
             Host::Address(address) => return Ok(vec![SocketAddr::new(*address, target.port)]),
             Host::Name(name) => name.clone(),
@@ -126,12 +137,13 @@ impl Network {
             rcode: Some(rcode),
             info_code: None,
         };
-        let permit = Arc::clone(&self.resolving).acquire_owned().await;
-        let permit = permit.map_err(|_| HttpError::ConnectionTerminated)?;
+        // The plugin's own first: what waits for it keeps none of the engine's.
+        let own = permit(own).await?;
+        let shared = permit(&self.resolving).await?;
         let (resolve, port) = (self.resolve, target.port);
         let resolved = self.runtime.spawn_blocking(move || {
             // Whoever asked may go; the thread is taken until the resolver has answered.
-            let _permit = permit;
+            let _permits = (own, shared);
             resolve(&name, port)
         });
         match resolved.await {
@@ -178,6 +190,11 @@ impl Network {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::clone(self.tls.get_or_init(|| Arc::new(config))))
     }
+}
+
+async fn permit(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, HttpError> {
+    let permit = Arc::clone(of).acquire_owned().await;
+    permit.map_err(|_| HttpError::ConnectionTerminated)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -251,6 +268,7 @@ fn tls_error(error: io::Error) -> HttpError {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
     use super::*;
@@ -312,16 +330,61 @@ mod tests {
         network.resolve = changing;
         let target = Target::of(&"http://rebinding.example/".parse().expect("a URI"));
         let target = target.expect("a target");
-        let time = Duration::from_secs(30);
+        let (time, own) = (Duration::from_secs(30), Arc::new(Semaphore::new(1)));
         runtime.block_on(async {
-            let made = network.dial(&target, Permits::Private, time).await;
+            let made = network.dial(&target, Permits::Private, &own, time).await;
             assert!(made.is_ok(), "{:?}", made.err());
             assert_eq!(ASKED.load(Ordering::SeqCst), 1);
             // The next request asks, and checks, anew.
-            let made = network.dial(&target, Permits::Private, time).await;
+            let made = network.dial(&target, Permits::Private, &own, time).await;
             assert!(matches!(made, Err(Failure::Denied(_))));
             assert_eq!(ASKED.load(Ordering::SeqCst), 2);
         });
         assert!(listener.accept().is_ok());
+    }
+
+    /// Held by the test while nobody is answered under `slow.example`.
+    static SILENCE: Mutex<()> = Mutex::new(());
+    static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+    fn silent(name: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        if name == "slow.example" {
+            WAITING.fetch_add(1, Ordering::SeqCst);
+            drop(SILENCE.lock());
+        }
+        Ok(Vec::new())
+    }
+
+    #[test]
+    fn names_that_nobody_answers_for_keep_only_their_own_plugin_waiting() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let mut network = Network::new(runtime.handle().clone(), None).expect("a network");
+        network.resolve = silent;
+        let target = |uri: &str| Target::of(&uri.parse().expect("a URI")).expect("a target");
+        let plugin = || Arc::new(Semaphore::new(RESOLVING_PLUGIN_MAX));
+        let (slow, quick) = (
+            target("http://slow.example/"),
+            target("http://quick.example/"),
+        );
+        let (one, other) = (plugin(), plugin());
+        let silence = SILENCE.lock().expect("silence");
+        runtime.block_on(async {
+            let short = Duration::from_millis(20);
+            for _ in 0..2 * RESOLVING_MAX {
+                let made = network.dial(&slow, Permits::Public, &one, short).await;
+                let late = Failure::Failed(HttpError::ConnectionTimeout);
+                assert_eq!(format!("{:?}", made.err()), format!("{:?}", Some(late)));
+            }
+            let long = Duration::from_secs(30);
+            let made = network.dial(&quick, Permits::Public, &other, long).await;
+            let dns = matches!(made, Err(Failure::Failed(HttpError::DnsError { .. })));
+            assert!(dns, "the other plugin is answered");
+        });
+        assert_eq!(WAITING.load(Ordering::SeqCst), RESOLVING_PLUGIN_MAX);
+        drop(silence);
     }
 }

@@ -26,6 +26,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
 
@@ -37,7 +38,7 @@ use self::asked::Asked;
 use self::body::{Answer, Outgoing, Received, Sent};
 use self::budget::CallBudget;
 use self::counted::Payer;
-use self::dial::{Failure, Permits};
+use self::dial::{Failure, Permits, RESOLVING_PLUGIN_MAX};
 use self::pool::{Connection, Key, Lease, Pool};
 use self::rules::Rule;
 use self::secrets::Secrets;
@@ -60,6 +61,7 @@ pub struct Egress {
     rules: Vec<Rule>,
     secrets: Arc<Secrets>,
     pool: Arc<Pool>,
+    resolving: Arc<Semaphore>,
 }
 
 /// A request that is allowed.
@@ -107,6 +109,7 @@ impl Egress {
             rules: rules.collect::<Result<_, _>>()?,
             secrets: Arc::new(Secrets::new(&grants.secrets)?),
             pool: Pool::new(network.runtime.clone()),
+            resolving: Arc::new(Semaphore::new(RESOLVING_PLUGIN_MAX)),
         })))
     }
 
@@ -228,7 +231,8 @@ impl Egress {
         time: Duration,
         budget: &Arc<CallBudget>,
     ) -> Result<Connection, Failure> {
-        let stream = self.network.dial(target, permits, time).await?;
+        let dialled = self.network.dial(target, permits, &self.resolving, time);
+        let stream = dialled.await?;
         let payer = Arc::new(Payer::default());
         payer.set(Some(Arc::clone(budget)));
         let made = Connection::new(&self.network.runtime, stream, payer).await;
