@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper::client::conn::http1::{self, SendRequest};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::{Instant, sleep_until, timeout};
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
@@ -94,13 +95,17 @@ impl Drop for Connection {
 /// Connections that rest.
 pub struct Pool {
     runtime: Handle,
+    /// How long one rests.
+    idle: Duration,
     resting: Mutex<Resting>,
 }
 
 #[derive(Default)]
 struct Resting {
-    last: u64,
-    connections: Vec<(u64, Key, Connection)>,
+    /// A task ends those that have rested long enough.
+    swept: bool,
+    /// Those that have rested longest first.
+    connections: Vec<(Instant, Key, Connection)>,
 }
 
 impl Pool {
@@ -108,6 +113,7 @@ impl Pool {
     pub fn new(runtime: Handle) -> Arc<Pool> {
         Arc::new(Pool {
             runtime,
+            idle: IDLE,
             resting: Mutex::default(),
         })
     }
@@ -124,34 +130,52 @@ impl Pool {
     }
 
     /// Keeps a connection, at the cost of the one that has rested longest.
-    fn put(&self, key: Key, connection: Connection, most: usize) -> u64 {
+    fn put(self: &Arc<Pool>, key: Key, connection: Connection, most: usize) {
         let mut resting = self.lock();
-        resting.last += 1;
-        let number = resting.last;
         resting
             .connections
             .retain(|(_, _, connection)| !connection.sender.is_closed());
-        resting.connections.push((number, key, connection));
+        resting.connections.push((Instant::now(), key, connection));
         let over = resting.connections.len().saturating_sub(most);
         let dropped: Vec<_> = resting.connections.drain(..over).collect();
+        let swept = std::mem::replace(&mut resting.swept, true);
         drop(resting);
         drop(dropped);
-        number
+        if !swept {
+            self.runtime.spawn(sweep(Arc::downgrade(self), self.idle));
+        }
     }
 
-    fn remove(&self, number: u64) {
+    /// Ends those that have rested long enough; when the next one will have. None: none rests, and
+    /// whoever sweeps may go.
+    fn end_idle(&self) -> Option<Instant> {
+        let now = Instant::now();
         let mut resting = self.lock();
-        let found = resting
+        let over = resting
             .connections
-            .iter()
-            .position(|(known, _, _)| *known == number);
-        let removed = found.map(|at| resting.connections.remove(at));
+            .partition_point(|(since, _, _)| now.duration_since(*since) >= self.idle);
+        let ended: Vec<_> = resting.connections.drain(..over).collect();
+        let first = resting.connections.first().map(|(since, _, _)| *since);
+        resting.swept = first.is_some();
         drop(resting);
-        drop(removed);
+        drop(ended);
+        first.map(|since| since + self.idle)
     }
 
     fn lock(&self) -> MutexGuard<'_, Resting> {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends what has rested long enough, for as long as anything rests.
+async fn sweep(pool: Weak<Pool>, idle: Duration) {
+    let mut next = Instant::now() + idle;
+    loop {
+        sleep_until(next).await;
+        match pool.upgrade().and_then(|pool| pool.end_idle()) {
+            Some(later) => next = later,
+            None => return,
+        }
     }
 }
 
@@ -206,17 +230,79 @@ impl Lease {
         drop(open);
         let weak: Weak<Pool> = Arc::downgrade(&pool);
         pool.runtime.spawn(async move {
-            match tokio::time::timeout(READY, connection.sender.ready()).await {
+            match timeout(READY, connection.sender.ready()).await {
                 Ok(Ok(())) => connection.payer.set(None),
                 _ => return,
             }
-            let Some(pool) = weak.upgrade() else { return };
-            let number = pool.put(key, connection, resting_max);
-            drop(pool);
-            tokio::time::sleep(IDLE).await;
             if let Some(pool) = weak.upgrade() {
-                pool.remove(number);
+                pool.put(key, connection, resting_max);
             }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+    use tokio::runtime::Runtime;
+
+    use super::*;
+
+    fn runtime() -> Runtime {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime")
+    }
+
+    fn key() -> Key {
+        let target = Target::of(&"http://a.example/".parse().expect("a URI"));
+        Key::of(&target.expect("a target"), Permits::Public)
+    }
+
+    async fn connection(runtime: &Runtime) -> (Connection, DuplexStream) {
+        let (near, far) = duplex(64);
+        let made = Connection::new(runtime.handle(), Box::new(near), Arc::default()).await;
+        (made.expect("a connection"), far)
+    }
+
+    async fn is_closed(far: &mut DuplexStream) -> bool {
+        let read = far.read(&mut [0]);
+        matches!(timeout(Duration::from_secs(30), read).await, Ok(Ok(0)))
+    }
+
+    #[test]
+    fn one_task_ends_what_has_rested_long_enough() {
+        let runtime = runtime();
+        runtime.block_on(async {
+            let pool = Arc::new(Pool {
+                runtime: runtime.handle().clone(),
+                idle: Duration::from_millis(50),
+                resting: Mutex::default(),
+            });
+            let (first, mut first_far) = connection(&runtime).await;
+            pool.put(key(), first, 8);
+            let tasks = runtime.metrics().num_alive_tasks();
+            let mut later = Vec::new();
+            for _ in 0..3 {
+                let (next, far) = connection(&runtime).await;
+                pool.put(key(), next, 8);
+                later.push(far);
+            }
+            // Each connection has its own task; none more came.
+            assert_eq!(runtime.metrics().num_alive_tasks(), tasks + 3);
+            assert!(is_closed(&mut first_far).await);
+            for far in &mut later {
+                assert!(is_closed(far).await);
+            }
+            while pool.lock().swept {
+                tokio::task::yield_now().await;
+            }
+            assert!(pool.take(&key()).is_none());
+            // It starts again with the next one.
+            let (next, mut far) = connection(&runtime).await;
+            pool.put(key(), next, 8);
+            assert!(pool.lock().swept && is_closed(&mut far).await);
         });
     }
 }
