@@ -3,6 +3,7 @@
 //! Owns: which request may use which connection, and how long one rests. It must not know what is
 //! sent.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -97,7 +98,26 @@ pub struct Pool {
     runtime: Handle,
     /// How long one rests.
     idle: Duration,
+    /// Connections that are released and do not rest yet.
+    settling: Arc<AtomicUsize>,
     resting: Mutex<Resting>,
+}
+
+/// A connection's place among those that settle.
+struct Settling(Arc<AtomicUsize>);
+
+impl Settling {
+    /// None: so many settle already.
+    fn begin(settling: &Arc<AtomicUsize>, most: usize) -> Option<Settling> {
+        let place = Settling(Arc::clone(settling));
+        (settling.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -114,6 +134,7 @@ impl Pool {
         Arc::new(Pool {
             runtime,
             idle: IDLE,
+            settling: Arc::default(),
             resting: Mutex::default(),
         })
     }
@@ -218,7 +239,8 @@ impl Lease {
         self.open
     }
 
-    /// Request and response are over: nothing of the call is left in the connection.
+    /// Request and response are over: nothing of the call is left in the connection. It is closed
+    /// where too many others are on their way to rest, which are in no call's budget.
     pub fn release(self) {
         let Lease {
             mut connection,
@@ -228,6 +250,9 @@ impl Lease {
             resting_max,
         } = self;
         drop(open);
+        let Some(settling) = Settling::begin(&pool.settling, resting_max) else {
+            return;
+        };
         let weak: Weak<Pool> = Arc::downgrade(&pool);
         pool.runtime.spawn(async move {
             match timeout(READY, connection.sender.ready()).await {
@@ -237,6 +262,7 @@ impl Lease {
             if let Some(pool) = weak.upgrade() {
                 pool.put(key, connection, resting_max);
             }
+            drop(settling);
         });
     }
 }
@@ -247,6 +273,8 @@ mod tests {
     use tokio::runtime::Runtime;
 
     use super::*;
+    use crate::egress::budget::CallBudget;
+    use crate::limits::Limits;
 
     fn runtime() -> Runtime {
         tokio::runtime::Builder::new_current_thread()
@@ -278,6 +306,7 @@ mod tests {
             let pool = Arc::new(Pool {
                 runtime: runtime.handle().clone(),
                 idle: Duration::from_millis(50),
+                settling: Arc::default(),
                 resting: Mutex::default(),
             });
             let (first, mut first_far) = connection(&runtime).await;
@@ -303,6 +332,30 @@ mod tests {
             let (next, mut far) = connection(&runtime).await;
             pool.put(key(), next, 8);
             assert!(pool.lock().swept && is_closed(&mut far).await);
+        });
+    }
+
+    #[test]
+    fn so_many_connections_settle_as_may_rest() {
+        let runtime = runtime();
+        runtime.block_on(async {
+            let pool = Pool::new(runtime.handle().clone());
+            let budget = CallBudget::new(&Limits::default());
+            let mut ends = Vec::new();
+            for _ in 0..3 {
+                let (connection, far) = connection(&runtime).await;
+                let open = budget.open().expect("a place");
+                let lease = Lease::new(connection, open, key(), &pool, 2);
+                lease.expect("a lease").release();
+                ends.push(far);
+            }
+            assert_eq!(pool.settling.load(Ordering::Relaxed), 2);
+            assert!(is_closed(&mut ends[2]).await);
+            while pool.settling.load(Ordering::Relaxed) > 0 {
+                tokio::task::yield_now().await;
+            }
+            assert!(pool.take(&key()).is_some() && pool.take(&key()).is_some());
+            assert!(pool.take(&key()).is_none());
         });
     }
 }
