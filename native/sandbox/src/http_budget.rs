@@ -70,6 +70,12 @@ impl HttpBudget {
         Ok(())
     }
 
+    /// A call has ended, and with it whatever had left the table.
+    pub fn rest(&mut self) {
+        self.held = self.held.saturating_sub(self.gone);
+        self.gone = 0;
+    }
+
     /// A map has left the table for good.
     fn leave(&mut self, bytes: u64) {
         self.gone = self.gone.saturating_add(bytes);
@@ -305,5 +311,26 @@ impl Data {
     pub fn charge_http(&mut self, more: u64) -> Result<()> {
         let (budget, table, limits) = self.http_parts();
         budget.charge(table, limits, more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_left_the_table_counts_until_the_call_ends() {
+        let limits = Limits {
+            field_bytes: 100,
+            ..Limits::default()
+        };
+        let (mut budget, mut table) = (HttpBudget::default(), ResourceTable::new());
+        for _ in 0..10 {
+            // Trailers of a call of a kept instance.
+            budget.leave(700);
+            assert!(budget.charge(&mut table, &limits, 100).is_ok());
+            assert!(budget.charge(&mut table, &limits, 101).is_err());
+            budget.rest();
+        }
     }
 }

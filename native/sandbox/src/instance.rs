@@ -190,6 +190,7 @@ impl Data {
         self.end_progress();
         self.call = None;
         self.egress.rest();
+        self.http_budget.rest();
         if let Some(teller) = &self.teller {
             teller.renew(None);
         }
