@@ -7,10 +7,12 @@ use std::net::IpAddr;
 use http::Method;
 use serde_json::{Map, Value, json};
 
+use super::rules::Rule;
 use super::secrets::Unbound;
 use super::uri::{Host, Target, standard_port};
 use crate::access::Access;
 use crate::address::{Reach, reach};
+use crate::grants::HttpRule;
 
 /// What was asked for.
 pub struct Asked {
@@ -79,7 +81,10 @@ impl Asked {
     }
 }
 
-/// The rule that would allow just this request.
+/// Longest path of a rule, as the configuration has it.
+const RULE_PATH_MAX: usize = 512;
+
+/// The rule that would allow just this request; for any path where no pattern means just this one.
 fn rule_for(method: &Method, target: &Target) -> Map<String, Value> {
     let mut rule = Map::new();
     rule.insert("scheme".into(), target.scheme().into());
@@ -88,6 +93,53 @@ fn rule_for(method: &Method, target: &Target) -> Map<String, Value> {
         rule.insert("port".into(), target.port.into());
     }
     rule.insert("methods".into(), json!([method.as_str()]));
+    let any_path = rule.clone();
     rule.insert("path".into(), target.path.as_str().into());
-    rule
+    match is_for_its_path(&rule, method, target) {
+        true => rule,
+        false => any_path,
+    }
+}
+
+/// Whether a rule that was made for a request is one, allows it, and allows no other path.
+fn is_for_its_path(rule: &Map<String, Value>, method: &Method, target: &Target) -> bool {
+    if target.path.len() > RULE_PATH_MAX || target.path.split('/').any(|s| s == "*") {
+        return false;
+    }
+    let terms = serde_json::from_value::<HttpRule>(Value::Object(rule.clone()));
+    let rule = terms.ok().and_then(|terms| Rule::new(&terms).ok());
+    rule.is_some_and(|rule| rule.fits(method, target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_that_is_told_allows_its_request_and_no_other_path() {
+        let long = format!("/{}", "a".repeat(512));
+        for (path, told) in [
+            ("/", true),
+            ("/v1/a%20b?x", true),
+            ("/v1/a;b", false),
+            ("/v1/*", false),
+            ("/v1/*/b", false),
+            ("/v1/a*b", false),
+            ("/v1/group%2Fproject", false),
+            ("/v1/..%2Fadmin", false),
+            (&long[..512], true),
+            (&long, false),
+        ] {
+            let uri = format!("http://a.example:81{path}").parse().expect(path);
+            let target = Target::of(&uri).expect(path);
+            let asked = Asked::request(&Method::GET, &target, false);
+            let rule = &asked.grant["http"][0];
+            let expected = told.then(|| target.path.clone());
+            assert_eq!(rule["path"].as_str(), expected.as_deref(), "{path}");
+            let terms: HttpRule = serde_json::from_value(rule.clone()).expect("a rule");
+            let rule = Rule::new(&terms).expect("a rule");
+            assert!(rule.fits(&Method::GET, &target), "{path}");
+            assert!(!rule.fits(&Method::POST, &target), "{path}");
+        }
+    }
 }
