@@ -62,7 +62,10 @@ if (ENGINES.some((engine) => engine.kind === "native")) {
   test("egress: a rule bounds the sizes and the times of its requests", () =>
     withServers((servers) =>
       withGuest({
-        http: [plain(servers, { requestBytes: 10, responseBytes: 1_000, timeoutMs: 200 })],
+        http: [
+          plain(servers, { path: "/hang", timeoutMs: 200 }),
+          plain(servers, { requestBytes: 10, responseBytes: 1_000 }),
+        ],
       }, async (guest) => {
         const base = `http://localhost:${servers.httpPort}`;
         const body = "0123456789x";
