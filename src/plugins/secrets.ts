@@ -13,6 +13,9 @@ import { redactFromLogs } from "../telemetry/redaction.ts";
 /** With the rest of the grants it has to fit a request to the engine. */
 const VALUE_BYTES_MAX = 1024;
 
+/** What is shorter stands by chance in text that has nothing to do with it, where it is replaced. */
+const VALUE_BYTES_MIN = 8;
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
@@ -62,6 +65,9 @@ function valueOf(
   if (value === "") throw refused("is empty");
   if (!/^[\x20-\x7e]+$/.test(value)) {
     throw refused("has a character that a header field cannot hold: not printable ASCII");
+  }
+  if (value.length < VALUE_BYTES_MIN) {
+    throw refused(`has fewer than ${VALUE_BYTES_MIN} characters: too short to keep out of logs`);
   }
   if (value.length > VALUE_BYTES_MAX) throw refused(`has more than ${VALUE_BYTES_MAX} bytes`);
   return value;

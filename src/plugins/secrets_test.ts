@@ -48,6 +48,11 @@ test("a value that is not there or cannot be sent is refused by its name", () =>
   );
   assert.match(refusal({ file: "/no/such/file" }), /from the file "\/no\/such\/file": ENOENT$/);
   assert.match(refusal({ env: "T" }, { T: "" }), /the secret TOKEN is empty$/);
+  assert.equal(
+    refusal({ env: "T" }, { T: "s3cr3t7" }),
+    'Cannot load plugin "p": the secret TOKEN has fewer than 8 characters: too short to keep out of logs',
+  );
+  assert.equal(read({ env: "T" }, { T: "s3cr3t-8" }), "s3cr3t-8");
   const long = "hidden-".repeat(200);
   const message = refusal({ env: "T" }, { T: long });
   assert.match(message, /more than 1024 bytes$/);

@@ -93,3 +93,10 @@ test("lines of another isolate show no value that this one knows or was told of"
   log.info("and s3cr3t-of-another");
   deepEqual(lines, ["atoll: it said [secret TOKEN]\n", "atoll: and [secret TOKEN]\n"]);
 });
+
+test("a value that is a part of another one leaves nothing of that", () => {
+  redactAll([["s3cr3t-part", "[secret PART]"], ["s3cr3t-part-whole", "[secret WHOLE]"]]);
+  const { log, lines } = capture({});
+  log.info("it said s3cr3t-part-whole, then s3cr3t-part");
+  deepEqual(lines, ["atoll: it said [secret WHOLE], then [secret PART]\n"]);
+});

@@ -3,28 +3,25 @@
  * back, and a guest may print what it was sent. Each isolate has to be told of them.
  */
 
-/** What is shorter is found in lines that have nothing to do with it. */
-const SHORTEST = 6;
-
-const known = new Map<string, string>();
+/** Longest first: a value that is a part of another one does not leave the rest of that. */
+let known: (readonly [value: string, shown: string])[] = [];
 
 /** From now on log lines have the name in place of the value. */
 export function redactFromLogs(name: string, value: string): void {
-  if (value.length < SHORTEST) return;
   const shown = `[secret ${name}]`;
-  known.set(value, shown);
-  // As it stands in a line of JSON.
-  known.set(JSON.stringify(value).slice(1, -1), shown);
+  // Also as it stands in a line of JSON.
+  redactAll([[value, shown], [JSON.stringify(value).slice(1, -1), shown]]);
 }
 
 /** All that is redacted so far, for {@link redactAll} in another isolate. */
 export function redactions(): readonly (readonly [value: string, shown: string])[] {
-  return [...known];
+  return known;
 }
 
 /** Redacts what another isolate does. */
 export function redactAll(all: ReturnType<typeof redactions>): void {
-  for (const [value, shown] of all) known.set(value, shown);
+  const merged = new Map([...known, ...all]);
+  known = [...merged].sort(([one], [other]) => other.length - one.length);
 }
 
 /** The text without such values. */
