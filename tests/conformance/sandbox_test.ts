@@ -67,10 +67,15 @@ for (const engine of ENGINES) {
     assert.deepEqual((await named("units", "units")).tools, ["units_convert"]);
     assert.deepEqual((await named("test", "test")).tools, [
       "test_error_handling",
+      "test_log_lines",
       "test_logging_tool",
       "test_missing_capability",
+      "test_report_and_park",
+      "test_report_flood",
       "test_simple_text",
       "test_streaming_elicitation",
+      "test_tool_with_logging",
+      "test_tool_with_progress",
     ]);
   });
 
