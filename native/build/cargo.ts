@@ -8,6 +8,10 @@
 export interface CargoArtefact {
   readonly manifest_path: string;
   readonly filenames: readonly string[];
+  /** As `--package` takes it; of a path it begins with `path+`. */
+  readonly package_id: string;
+  /** Cargo took it to be made of these sources already, by their times. */
+  readonly fresh: boolean;
 }
 
 /** Whether a line of output is a message for programs. */

@@ -34,6 +34,11 @@ export async function buildRust(task: BuildTask): Promise<Uint8Array> {
     await addTarget(folder, task);
     result = await cargo(command, folder, task);
   }
+  const stale = result.status === 0 ? oldCrates(result.artefacts) : [];
+  if (stale.length > 0) {
+    await forget(stale, folder, task);
+    result = await cargo(command, folder, task);
+  }
   if (result.status !== 0) throw buildFailure(task.id, "cargo failed", result.lines);
   return readArtefact(task.id, folder, result.artefacts);
 }
@@ -78,6 +83,25 @@ async function cargo(
     );
   }
   return { status: result.status, lines, artefacts };
+}
+
+/**
+ * Crates that cargo did not build. What is asked for was never built of just these sources, but cargo
+ * looks at times, and knows a crate by its name and its place in its workspace: one of another folder
+ * that was built later passes for it.
+ */
+function oldCrates(artefacts: readonly CargoArtefact[]): readonly string[] {
+  const old = artefacts.filter((artefact) =>
+    artefact.fresh && artefact.package_id.startsWith("path+")
+  );
+  return [...new Set(old.map((artefact) => artefact.package_id))];
+}
+
+async function forget(crates: readonly string[], folder: string, task: BuildTask): Promise<void> {
+  const packages = crates.flatMap((crate) => ["--package", crate]);
+  const command = ["cargo", "clean", "--release", "--target", TARGET, ...packages];
+  const { status, lines } = await cargo(command, folder, task);
+  if (status !== 0) throw buildFailure(task.id, "cargo clean failed", lines);
 }
 
 /** rustc's words for a target whose standard library is not installed. */

@@ -157,6 +157,22 @@ test("a Rust plugin is built by cargo into the cache, not into its folder", asyn
   });
 });
 
+test("of two folders with one crate's name each has the component of its own sources", async () => {
+  await place(RUST, async ({ component, folder, cacheDir }) => {
+    const other = `${folder}-copy`;
+    cpSync(folder, other, { recursive: true });
+    writeFileSync(join(other, "src/lib.rs"), RUST["src/lib.rs"].replace("7", "1234567"));
+    // Older than what is built of the first one: to cargo it is built already.
+    const before = new Date(Date.now() - 3_600_000);
+    for (const path of ["Cargo.toml", "src/lib.rs"]) utimesSync(join(other, path), before, before);
+    const first = await component();
+    const [plugin] = discover([other]).found;
+    ok(plugin);
+    const second = await componentOf(plugin, { cacheDir });
+    notEqual(Buffer.compare(first.bytes, second), 0);
+  });
+});
+
 test("a Rust plugin is built where it is reached through a link, with its documentation", async () => {
   const files = Object.entries(RUST).map(([path, text]) =>
     [path === "plugin.json" ? path : `guest/${path}`, text] as const
