@@ -6,6 +6,8 @@
 mod host;
 mod names;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -118,14 +120,16 @@ impl Sockets {
             SocketAddrUse::UdpReceive => ("udp", Act::Receive),
         };
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        // Before whatever it is for, which is asked for by itself; it takes nothing from anybody.
-        if act == Act::Bind && is_any(address) {
-            return true;
-        }
         let rules = match protocol {
             "tcp" => &self.network.tcp,
             _ => &self.network.udp,
         };
+        // Before whatever it is for, which is asked for by itself; it takes nothing from anybody. By
+        // UDP it would where a rule listens: who sends is known then, and not to which socket.
+        let hears = protocol == "udp" && rules.iter().any(|rule| rule.written.listen);
+        if act == Act::Bind && is_any(address) && !hears {
+            return true;
+        }
         let rule = rules.iter().find(|rule| self.covers(rule, address, act));
         // Whoever sends to the guest is not asked for by it.
         if act == Act::Receive {
@@ -169,6 +173,7 @@ impl Sockets {
     }
 
     /// Whether an address may be told as that of a name: what may never be reached stays unknown.
+            // With a rule that listens every socket is bound to an address of such a rule.
     fn may_be_told(&self, ip: IpAddr) -> bool {
         !is_special(ip) || self.network.rules().any(|rule| rule.has_address(ip))
     }
