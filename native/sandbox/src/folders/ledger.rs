@@ -7,15 +7,16 @@
 //! Everything that changes the sum is done by whoever has it locked, on a thread for blocking work:
 //! what is counted is what the files really grew by.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::OwnedMutexGuard;
+
+use super::measure;
 
 /// What an entry of a folder counts for besides its file's bytes, in bytes: a folder of empty files
 /// fills a disk as well.
@@ -30,7 +31,7 @@ pub struct About {
     /// Which one it is.
     pub inode: Inode,
     /// How many names it has.
-    links: u64,
+    pub links: u64,
     /// Its length.
     pub bytes: u64,
     /// No folder, link or device.
@@ -84,25 +85,25 @@ static LEDGERS: Mutex<Vec<(Inode, Weak<Ledger>)>> = Mutex::new(Vec::new());
 
 impl Ledger {
     /// That of a folder, which is measured unless that was done for another grant.
-    pub fn of(path: &Path, root: &File) -> io::Result<Arc<Ledger>> {
-        let root = about(root)?.inode;
-        let known = || lock(&LEDGERS).iter().find_map(|(i, l)| same(*i, root, l));
+    pub fn of(root: &File) -> io::Result<Arc<Ledger>> {
+        let inode = about(root)?.inode;
+        let known = || lock(&LEDGERS).iter().find_map(|(i, l)| same(*i, inode, l));
         if let Some(ledger) = known() {
             return Ok(ledger);
         }
         let measured = Arc::new(Ledger {
             sum: Arc::new(tokio::sync::Mutex::new(Sum {
-                bytes: measure(path)?,
+                bytes: measure::folder(root)?,
                 removed: HashMap::new(),
             })),
         });
         let mut ledgers = lock(&LEDGERS);
         // Another load may have measured it meanwhile; what was written since is in its sum.
-        if let Some(ledger) = ledgers.iter().find_map(|(i, l)| same(*i, root, l)) {
+        if let Some(ledger) = ledgers.iter().find_map(|(i, l)| same(*i, inode, l)) {
             return Ok(ledger);
         }
         ledgers.retain(|(_, ledger)| ledger.strong_count() > 0);
-        ledgers.push((root, Arc::downgrade(&measured)));
+        ledgers.push((inode, Arc::downgrade(&measured)));
         Ok(measured)
     }
 
@@ -134,6 +135,7 @@ pub fn is_over_quota(error: &io::Error) -> bool {
 }
 
 /// What a folder holds.
+#[derive(Default)]
 pub struct Sum {
     bytes: u64,
     /// Files without a name that are still open, with their bytes: part of the sum.
@@ -225,27 +227,6 @@ fn is_open(inode: Inode) -> bool {
         open.remove(&inode);
     }
     alive
-}
-
-/// The bytes of all files below a folder, and of its entries. A file of several names counts once.
-fn measure(path: &Path) -> io::Result<u64> {
-    let mut folders = vec![path.to_owned()];
-    let mut linked: HashSet<Inode> = HashSet::new();
-    let mut bytes = 0u64;
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            let about = About::from(&metadata);
-            bytes = bytes.saturating_add(ENTRY_BYTES);
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            } else if about.is_file && (about.links == 1 || linked.insert(about.inode)) {
-                bytes = bytes.saturating_add(about.bytes);
-            }
-        }
-    }
-    Ok(bytes)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -7,6 +7,7 @@ mod entries;
 mod host;
 mod interface;
 mod ledger;
+mod measure;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -101,7 +102,7 @@ fn open(index: usize, grant: &Grant) -> std::io::Result<(Folder, PathBuf)> {
     let path = std::fs::canonicalize(&grant.path)?;
     let file = cap_primitives::fs::open_ambient_dir(&path, cap_primitives::ambient_authority())?;
     let quota = match grant.write {
-        true => Some((grant.bytes, ledger::Ledger::of(&path, &file)?)),
+        true => Some((grant.bytes, ledger::Ledger::of(&file)?)),
         false => None,
     };
     let (perms, mode) = match grant.write {

@@ -1,4 +1,4 @@
-//! Folders as grants: what is counted, what is refused. Guests are in `tests/system` of TypeScript.
+//! Folders as grants: what is counted, what is refused. Guests are in `tests/grants` of TypeScript.
 
 use std::fs::{self, File};
 use std::io;
@@ -30,7 +30,7 @@ impl Temporary {
     }
 
     fn ledger(&self) -> Arc<Ledger> {
-        Ledger::of(&self.0, &self.open()).expect("measured")
+        Ledger::of(&self.open()).expect("measured")
     }
 
     fn grant(&self, below: &str, at: &str, write: bool) -> Grant {
@@ -238,6 +238,25 @@ fn what_is_removed_is_free_once_nobody_has_it_open() {
     })
     .expect("removed");
     assert_eq!(held(&ledger), 0);
+}
+
+#[test]
+fn folders_deeper_than_any_path_are_measured() {
+    let folder = Temporary::new();
+    let name = "d".repeat(250);
+    let mut below = folder.open();
+    // More than are open at once on the way, each with another folder to come back for.
+    for _ in 0..80 {
+        for made in [name.as_str(), "side"] {
+            let options = cap_primitives::fs::DirOptions::new();
+            cap_primitives::fs::create_dir(&below, made.as_ref(), &options).expect("made");
+        }
+        let side = cap_primitives::fs::open_dir(&below, "side".as_ref()).expect("open");
+        entries::open_changing(&side, "f".as_ref(), CREATE, (&mut Sum::default(), 1 << 20))
+            .expect("made");
+        below = cap_primitives::fs::open_dir(&below, name.as_ref()).expect("open");
+    }
+    assert_eq!(held(&folder.ledger()), 80 * 3 * ENTRY_BYTES);
 }
 
 #[test]
