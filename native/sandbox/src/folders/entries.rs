@@ -86,8 +86,8 @@ pub fn open_changing(
     let make = |sum: &mut Sum| {
         sum.room(quota, ENTRY_BYTES)?;
         let file = fs::open(dir, path, opening.options().create_new(true))?;
-        sum.entry_added();
-        let about = ledger::about(&file)?;
+        let about = ledger::about(&file).inspect_err(|_| sum.entry_added())?;
+        sum.file_made(about.inode);
         Ok((file, about))
     };
     if opening.create && opening.exclusive {

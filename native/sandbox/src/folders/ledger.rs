@@ -159,6 +159,14 @@ impl Sum {
         self.bytes = self.bytes.saturating_add(ENTRY_BYTES);
     }
 
+    /// A file was made: whatever had its number before is closed.
+    pub fn file_made(&mut self, made: Inode) {
+        self.entry_added();
+        if let Some(old) = self.removed.remove(&made) {
+            self.less(old);
+        }
+    }
+
     /// An entry was removed, of which that was known before.
     pub fn entry_removed(&mut self, before: About) {
         self.less(ENTRY_BYTES);
@@ -167,7 +175,10 @@ impl Sum {
         }
         match is_open(before.inode) {
             true => {
-                self.removed.insert(before.inode, before.bytes);
+                // Another one of that number was removed and closed before.
+                if let Some(old) = self.removed.insert(before.inode, before.bytes) {
+                    self.less(old);
+                }
             }
             false => self.less(before.bytes),
         }

@@ -1,5 +1,6 @@
 //! Folders as grants: what is counted, what is refused. Guests are in `tests/grants` of TypeScript.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::symlink;
@@ -237,6 +238,34 @@ fn what_is_removed_is_free_once_nobody_has_it_open() {
         entries::remove_directory(&dir, "f".as_ref(), sum)
     })
     .expect("removed");
+    assert_eq!(held(&ledger), 0);
+}
+
+#[test]
+fn a_number_that_another_file_had_before_takes_no_room_with_it() {
+    let folder = Temporary::new();
+    let (dir, ledger) = (folder.open(), folder.ledger());
+    let quota = 1 << 20;
+    let mut numbers = HashSet::new();
+    for _ in 0..64 {
+        let (file, about) = with(&ledger, quota, |room| {
+            entries::open_changing(&dir, "a".as_ref(), CREATE, room)
+        })
+        .expect("made");
+        numbers.insert(about.inode);
+        let file = Arc::new(file);
+        ledger::opened(&file, about);
+        with(&ledger, quota, |room| {
+            entries::write(&file, &[1; 500], Place::End, room)
+        })
+        .expect("written");
+        with(&ledger, quota, |(sum, _)| {
+            entries::remove_file(&dir, "a".as_ref(), sum)
+        })
+        .expect("removed");
+    }
+    // Without one file system that gives a number twice nothing was shown.
+    assert!(numbers.len() < 64, "no number came again");
     assert_eq!(held(&ledger), 0);
 }
 
