@@ -5,12 +5,9 @@
  * `src/core/grants.ts`.
  */
 import * as v from "valibot";
+import { GRANT_MAXIMA } from "../core/grants.ts";
 import { count } from "./limits_schema.ts";
 
-/** Rules and secrets of one plugin; a rule has a few hundred bytes at most, a secret a few thousand. */
-const RULES_MAX = 64;
-const SECRETS_MAX = 16;
-const SECRET_HOSTS_MAX = 16;
 const LONGEST_MS = 60 * 60 * 1000;
 
 /** A label of a name, RFC 1123, and what is in use besides. */
@@ -42,7 +39,7 @@ const entries = {
   port: v.exactOptional(count(1, "Absent: 443 for https, 80 for http.", 65_535)),
   methods: v.exactOptional(v.pipe(
     v.array(v.pipe(v.string(), v.regex(/^[A-Z-]{1,32}$/, "a method in capital letters"))),
-    v.maxLength(16),
+    v.maxLength(GRANT_MAXIMA.methods),
     v.description("Absent: any."),
   )),
   path: v.exactOptional(v.pipe(
@@ -82,7 +79,7 @@ const ruleSchema = v.strictObject({
 
 export const httpGrantsSchema = v.pipe(
   v.array(ruleSchema),
-  v.maxLength(RULES_MAX),
+  v.maxLength(GRANT_MAXIMA.rules),
   v.description("HTTP requests that the plugin may send; all others are denied."),
 );
 
@@ -106,7 +103,7 @@ const secretSchema = v.pipe(
     hosts: v.pipe(
       v.array(hostSchema),
       v.minLength(1),
-      v.maxLength(SECRET_HOSTS_MAX),
+      v.maxLength(GRANT_MAXIMA.secretHosts),
       v.description("Where the value may be sent; as in rules of http."),
     ),
   }),
@@ -119,8 +116,8 @@ const secretSchema = v.pipe(
 export const secretsSchema = v.pipe(
   v.record(secretNameSchema, secretSchema),
   v.check(
-    (secrets) => Object.keys(secrets).length <= SECRETS_MAX,
-    `at most ${SECRETS_MAX} secrets`,
+    (secrets) => Object.keys(secrets).length <= GRANT_MAXIMA.secrets,
+    `at most ${GRANT_MAXIMA.secrets} secrets`,
   ),
   v.description(
     "Secrets that the plugin may send and never sees, by the variable in which it finds what stands " +
@@ -130,12 +127,12 @@ export const secretsSchema = v.pipe(
 
 export const wantedHttpSchema = v.pipe(
   v.array(v.strictObject(entries)),
-  v.maxLength(RULES_MAX),
+  v.maxLength(GRANT_MAXIMA.rules),
   v.description("HTTP requests that it sends."),
 );
 
 export const wantedSecretsSchema = v.pipe(
   v.array(secretNameSchema),
-  v.maxLength(SECRETS_MAX),
+  v.maxLength(GRANT_MAXIMA.secrets),
   v.description("Names of secrets that it sends."),
 );

@@ -5,6 +5,7 @@
  * `src/core/grants.ts` and `src/core/wants.ts`.
  */
 import * as v from "valibot";
+import { GRANT_MAXIMA } from "../core/grants.ts";
 import {
   httpGrantsSchema,
   secretsSchema,
@@ -28,9 +29,6 @@ const variableValueSchema = v.pipe(
   v.string(),
   v.check((value) => !value.includes("\0"), "a text with no zero in it"),
 );
-
-/** Most namespaces of one plugin. */
-const NAMESPACES_MAX = 32;
 
 /** What a namespace may hold whose grant says nothing. */
 const NAMESPACE_BYTES = 64 * 1024 * 1024;
@@ -70,9 +68,9 @@ const keyvalueSchema = v.pipe(
   )),
   v.check(
     (grants) =>
-      grants.length <= NAMESPACES_MAX &&
+      grants.length <= GRANT_MAXIMA.namespaces &&
       new Set(grants.map(({ name }) => name)).size === grants.length,
-    `at most ${NAMESPACES_MAX} namespaces, each once`,
+    `at most ${GRANT_MAXIMA.namespaces} namespaces, each once`,
   ),
 );
 
@@ -109,14 +107,11 @@ const folderSchema = v.strictObject({
   ),
 });
 
-/** Each is some of the request's 64 KiB. */
-const RULES_MAX = 64;
-
 function few<T>(item: v.GenericSchema<T, T>, description: string) {
   return v.exactOptional(
     v.pipe(
       v.array(item),
-      v.maxLength(RULES_MAX, `at most ${RULES_MAX} of them`),
+      v.maxLength(GRANT_MAXIMA.rules, `at most ${GRANT_MAXIMA.rules} of them`),
       v.description(description),
     ),
   );
@@ -210,18 +205,12 @@ const grantsEntries = v.strictObject({
   secrets: v.exactOptional(secretsSchema),
 });
 
-/**
- * Bytes of the grants of one plugin, as JSON: with its values, which a secret has of its own, and the
- * limits they go to the native engine in one request of 64 KiB.
- */
-const GRANTS_BYTES_MAX = 40 * 1024;
-
 /** What the operator grants to one plugin. */
 export const grantsSchema = v.pipe(
   grantsEntries,
   v.check(
-    (grants) => bytesOf(grants) <= GRANTS_BYTES_MAX,
-    `grants of ${GRANTS_BYTES_MAX} bytes together, as JSON`,
+    (grants) => bytesOf(grants) <= GRANT_MAXIMA.bytes,
+    `grants of ${GRANT_MAXIMA.bytes} bytes together, as JSON`,
   ),
   v.check(
     ({ env, secrets = {} }) => Object.keys(secrets).every((name) => !Object.hasOwn(env, name)),

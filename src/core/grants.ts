@@ -80,6 +80,20 @@ export interface KeyvalueGrant {
   readonly shared: boolean;
 }
 
+/** Most of what one plugin's grants have; together they go to the native engine in one request. */
+export const GRANT_MAXIMA = {
+  /** Rules of each of `http`, `tcp`, `udp` and `folders`. */
+  rules: 64,
+  namespaces: 32,
+  secrets: 16,
+  /** Hosts of a secret. */
+  secretHosts: 16,
+  /** Methods of a rule of `http`. */
+  methods: 16,
+  /** Bytes of all of them as JSON, without the values of secrets. */
+  bytes: 40 * 1024,
+} as const;
+
 /** What a plugin has that the configuration does not mention. */
 export const NO_GRANTS: Omit<Grants, "http" | "secrets"> = { env: {}, keyvalue: [] };
 

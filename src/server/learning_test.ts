@@ -5,6 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "../../tests/harness.ts";
 import type { AccessAccount } from "../core/access.ts";
+import * as v from "valibot";
+import { grantsSchema } from "../config/grants_schema.ts";
+import { GRANT_MAXIMA } from "../core/grants.ts";
 import { createLogger } from "../telemetry/log.ts";
 import { LearnedPolicy, Learning } from "./learning.ts";
 
@@ -54,7 +57,42 @@ test("a guest that makes up addresses does not fill the policy", () => {
   for (let port = 1; port <= 300; port++) {
     policy.note("a", account({ udp: [{ host: "10.0.0.1", port }] }));
   }
-  equal(JSON.parse(policy.text()).pluginSettings.a.grants.udp.length, 256);
+  const { grants } = JSON.parse(policy.text()).pluginSettings.a;
+  equal(grants.udp.length, GRANT_MAXIMA.rules);
+});
+
+test("whatever guests make up, the policy is one that the configuration takes", () => {
+  const policy = new LearnedPolicy();
+  const note = (grant: AccessAccount["grant"]) => policy.note("a", account(grant));
+  for (let i = 0; i < 100; i++) {
+    note({ keyvalue: [`space-${i}`] });
+    note({ folders: [{ path: `/d/${i}`, at: `/d/${i}` }] });
+    note({ tcp: [{ host: "10.0.0.1", port: i + 1 }] });
+    note({ http: [{ host: "a.org", methods: [`M${"A".repeat(i % 30)}`], path: "/" }] });
+    note({ http: [{ host: `${i}.org`, path: `/${"p".repeat(500)}` }] });
+    note({ secrets: { [`S${i}`]: { hosts: ["a.org"] } } });
+    note({ secrets: { S0: { hosts: [`${i}.org`] } } });
+  }
+  const { grants } = JSON.parse(policy.text()).pluginSettings.a;
+  const read = v.safeParse(grantsSchema, grants);
+  deepEqual(read.issues, undefined);
+  equal(grants.keyvalue.length, GRANT_MAXIMA.namespaces);
+  equal(Object.keys(grants.secrets).length, GRANT_MAXIMA.secrets);
+});
+
+test("a secret is learned with all hosts it went to, a namespace with its quota", () => {
+  const policy = new LearnedPolicy();
+  const note = (grant: AccessAccount["grant"]) => policy.note("a", account(grant));
+  equal(note({ secrets: { TOKEN: { hosts: ["a.org"] } } }), true);
+  equal(note({ secrets: { TOKEN: { hosts: ["b.org"] } } }), true);
+  equal(note({ secrets: { TOKEN: { hosts: ["a.org"] } } }), false);
+  equal(note({ keyvalue: ["notes"] }), true);
+  equal(note({ keyvalue: [{ name: "notes", bytes: 5, shared: true }] }), true);
+  equal(note({ keyvalue: ["notes"] }), false);
+  deepEqual(JSON.parse(policy.text()).pluginSettings.a.grants, {
+    secrets: { TOKEN: { env: "TOKEN", hosts: ["a.org", "b.org"] } },
+    keyvalue: [{ name: "notes", bytes: 5, shared: true }],
+  });
 });
 
 test("the file is whole from the start to the stop, and the operator's alone", () => {

@@ -196,13 +196,16 @@ function keeping(
     await refused(component, "get", { bucket: "notes", key: "k" });
     await ok(component, "get", { bucket: "mine", key: "k" });
     await until(() => accounts.length === 2);
-    const account = (name: string, allowed: boolean) => ({
+    const account = (name: string, allowed: boolean, grant: unknown) => ({
       capability: "keyvalue",
       asked: `open ${name}`,
       allowed,
-      grant: { keyvalue: [name] },
+      grant: { keyvalue: [grant] },
     });
-    assert.deepEqual(accounts, [account("notes", false), account("mine", true)]);
+    assert.deepEqual(accounts, [
+      account("notes", false, "notes"),
+      account("mine", true, { name: "mine", bytes: 64 * MIB, shared: false }),
+    ]);
     await component.unload();
   });
 

@@ -89,6 +89,7 @@ pub(super) async fn change<T: Send + 'static>(
     let (quota, mut sum) = (*quota, ledger.lock().await);
     let done = blocking(move || task((&mut sum, quota))).await;
     done.map_err(|error| {
+    teller.folder_used(&folder, true);
         teller.refused(&folder, &error);
         code(&error).into()
     })

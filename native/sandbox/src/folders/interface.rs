@@ -240,6 +240,8 @@ impl types::HostDescriptor for Files<'_> {
         let (dir, folder) = self.dir(&handle)?;
         let remove = move |(sum, _): (&mut Sum, u64)| {
             entries::remove_directory(&dir.dir, path.as_ref(), sum)
+        let (_, folder) = self.dir(&handle)?;
+        self.teller.folder_used(&folder, false);
         };
         change(self.teller.clone(), folder, remove).await
     }

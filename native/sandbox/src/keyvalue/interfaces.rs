@@ -257,11 +257,15 @@ fn open(store: &mut Store<'_>, identifier: &str) -> Result<Result<Resource<Bucke
         Some((Arc::clone(granted), space))
     });
     if let Some(accounts) = accounts {
+        let grant = match &found {
+            Some((_, space)) => space.granted(),
+            None => json!(name),
+        };
         accounts.tell(&Access {
             capability: "keyvalue",
             asked: &format!("open {name}"),
             allowed: found.is_some(),
-            grant: json!({ "keyvalue": [name] }),
+            grant: json!({ "keyvalue": [grant] }),
         });
     }
     let Some((granted, space)) = found else {

@@ -15,6 +15,8 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use crate::grants::KeyvalueGrant;
 
 pub use interfaces::{View, link};
@@ -47,6 +49,13 @@ pub struct Space {
     pub name: String,
     /// Most bytes of all its entries.
     pub bytes_max: u64,
+}
+
+impl Space {
+    /// Its grant, as it is written.
+    fn granted(&self) -> Value {
+        json!({ "name": self.name, "bytes": self.bytes_max, "shared": self.plugin.is_none() })
+    }
 }
 
 /// Why an operation was not done, in words for the guest.

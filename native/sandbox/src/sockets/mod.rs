@@ -137,8 +137,13 @@ impl Sockets {
         }
         if let Some(rule) = rule {
             let asked = || asked(protocol, act, address);
+            // What the system chose it chooses anew at each run.
+            let port = match rule.has_port(address.port()) {
+                true => address.port(),
+                false => 0,
+            };
             self.teller.allowed(protocol, asked, || {
-                rule_of(protocol, &rule.written.host, address, act)
+                rule_of(protocol, &rule.written.host, port, act)
             });
         } else {
             let named = self.names(address.ip()).pop();
@@ -148,7 +153,7 @@ impl Sockets {
             };
             self.teller
                 .denied(protocol, asked(protocol, act, address), || {
-                    rule_of(protocol, &host, address, act)
+                    rule_of(protocol, &host, address.port(), act)
                 });
         }
         rule.is_some()
@@ -168,12 +173,12 @@ impl Sockets {
             Act::Listen => {
                 listens && rule.has_address(ip) && (rule.has_port(port) || rule.has_port(0))
             }
+            // With a rule that listens every socket is bound to an address of such a rule.
             Act::Receive => listens || reaches(),
         }
     }
 
     /// Whether an address may be told as that of a name: what may never be reached stays unknown.
-            // With a rule that listens every socket is bound to an address of such a rule.
     fn may_be_told(&self, ip: IpAddr) -> bool {
         !is_special(ip) || self.network.rules().any(|rule| rule.has_address(ip))
     }
@@ -242,8 +247,8 @@ fn asked(protocol: &str, act: Act, address: SocketAddr) -> String {
     }
 }
 
-fn rule_of(protocol: &str, host: &str, address: SocketAddr, act: Act) -> Value {
-    let mut rule = json!({ "host": host, "port": address.port() });
+fn rule_of(protocol: &str, host: &str, port: u16, act: Act) -> Value {
+    let mut rule = json!({ "host": host, "port": port });
     if act != Act::Reach {
         rule["listen"] = true.into();
     }
