@@ -50,7 +50,7 @@ const keyvalueSchema = v.pipe(
         bytes: v.optional(
           count(
             0,
-            "Most bytes of all its entries: keys, values and 64 bytes for each.",
+            "Most bytes of all its entries: keys twice, values and 64 bytes for each.",
             Number.MAX_SAFE_INTEGER,
           ),
           NAMESPACE_BYTES,

@@ -74,7 +74,7 @@ export interface SocketGrant {
 export interface KeyvalueGrant {
   /** What the plugin opens; `default` is also the bucket without a name. */
   readonly name: string;
-  /** Most bytes of all its entries: keys, values and 64 bytes for each. */
+  /** Most bytes of all its entries: keys twice, values and 64 bytes for each. */
   readonly bytes: number;
   /** Whether it is one and the same for all plugins that are granted it so. */
   readonly shared: boolean;

@@ -220,7 +220,7 @@ function keeping(
         key_bytes: keyBytes,
         value_bytes: valueBytes,
       });
-    assert.match(String(await size(1025, 1)), /a key has at most 1024 bytes, this one 1025/);
+    assert.match(String(await size(901, 1)), /a key has at most 900 bytes, this one 901/);
     assert.match(String(await size(0, 1)), /at least one byte/);
     assert.match(String(await size(1, 262_145)), /a value has at most 262144 bytes/);
     const huge = await failure("limit", () => size(1, 10 * MIB));

@@ -22,14 +22,14 @@ use crate::grants::KeyvalueGrant;
 pub use interfaces::{View, link};
 pub use storage::{Storage, Stores};
 
-/// Most bytes of a key.
-pub const KEY_BYTES_MAX: usize = 1024;
+/// Most bytes of a key: a longer one has pages of its own in the index, which its quota cannot count.
+pub const KEY_BYTES_MAX: usize = 900;
 
 /// Most bytes of a value, and of all values of a batch. A guest hands the host no more in one call.
 pub const VALUE_BYTES_MAX: usize = 256 * 1024;
 
-/// Most keys of a batch, and of a page of a list: their bytes are as many as a value may have.
-pub const KEYS_MAX: usize = VALUE_BYTES_MAX / KEY_BYTES_MAX;
+/// Most keys of a batch, and of a page of a list: their bytes are no more than a value may have.
+pub const KEYS_MAX: usize = 256;
 
 /// Most operations of one call; each key of a batch is one.
 const OPERATIONS_MAX: u32 = 10_000;

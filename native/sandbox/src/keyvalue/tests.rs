@@ -103,31 +103,31 @@ fn what_is_too_much_is_refused_with_its_limit_named() {
     let long: &'static str = Box::leak("k".repeat(KEY_BYTES_MAX + 1).into_boxed_str());
     assert_eq!(
         said(1, long).as_deref(),
-        Some("a key has at most 1024 bytes, this one 1025")
+        Some("a key has at most 900 bytes, this one 901")
     );
     assert_eq!(said(1, "").as_deref(), Some("a key has at least one byte"));
     assert_eq!(
         said(VALUE_BYTES_MAX + 1, "k").as_deref(),
         Some("a value has at most 262144 bytes, this one 262145")
     );
-    // Each entry costs its key, its value and 64 bytes.
+    // Each entry costs its key twice, its value and 64 bytes.
     let small = || space(Some("a"), "small", 300);
-    assert_eq!(set(&storage, small(), "k", &[0; 235]), None);
+    assert_eq!(set(&storage, small(), "k", &[0; 234]), None);
     assert_eq!(
         set(&storage, small(), "l", b"").as_deref(),
         Some(
-            "the namespace \"small\" would have 365 bytes, its quota is 300 \
+            "the namespace \"small\" would have 366 bytes, its quota is 300 \
              (grants.keyvalue[].bytes)"
         )
     );
     assert_eq!(get(&storage, small(), "l"), None);
-    assert!(set(&storage, small(), "k", &[0; 236]).is_some());
+    assert!(set(&storage, small(), "k", &[0; 235]).is_some());
     // With a lower quota than is used, what is there may become less.
     let less = || space(Some("a"), "small", 100);
     assert_eq!(set(&storage, less(), "k", &[0; 200]), None);
     assert!(set(&storage, less(), "k", &[0; 201]).is_some());
     run(&storage, Mode::Write, move |db| db.delete(&less(), "k")).unwrap();
-    assert_eq!(set(&storage, less(), "l", &[0; 35]), None);
+    assert_eq!(set(&storage, less(), "l", &[0; 34]), None);
 }
 
 #[test]
