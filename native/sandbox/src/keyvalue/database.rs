@@ -167,10 +167,7 @@ impl Database {
     /// Within a transaction: everything that `work` writes, or nothing.
     pub fn whole<T>(&self, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
         self.run("SAVEPOINT work")?;
-        let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-            forget_panic(panic);
-            Err(Failure("the key-value storage panicked".to_owned()))
-        });
+        let done = caught(work);
         if done.is_err() && self.is_writing() {
             self.run("ROLLBACK TO work")?;
         }
@@ -184,4 +181,12 @@ impl Database {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
     }
+}
+
+/// Does something of which a panic must not end the thread that serves everybody.
+pub fn caught<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        forget_panic(panic);
+        Err(Failure("the key-value storage panicked".to_owned()))
+    })
 }

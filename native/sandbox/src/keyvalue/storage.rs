@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Failure;
-use super::database::Database;
+use super::database::{Database, caught};
 use crate::engine;
 
 /// Operations that wait at once. Each is one of a call that runs, or of one that was cancelled.
@@ -71,7 +71,7 @@ impl Storage {
         let (answer, answered) = oneshot::channel();
         let work: Work = Box::new(move |database| {
             let done = database.and_then(|database| match mode {
-                Mode::Read => work(database),
+                Mode::Read => caught(|| work(database)),
                 Mode::Write => database.whole(|| work(database)),
             });
             // Whoever asked may have gone.

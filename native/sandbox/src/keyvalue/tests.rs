@@ -162,6 +162,8 @@ fn a_batch_is_done_as_a_whole_or_not_at_all() {
     let panicked: Result<(), Failure> = panicked;
     assert!(panicked.unwrap_err().0.contains("panicked"));
     assert_eq!(get(&storage, notes(), "p"), None);
+    let looked: Result<(), Failure> = run(&storage, Mode::Read, |_| panic!("while it looked"));
+    assert!(looked.unwrap_err().0.contains("panicked"));
     assert_eq!(set(&storage, notes(), "p", b"1"), None);
 }
 
