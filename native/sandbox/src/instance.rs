@@ -29,6 +29,7 @@ use crate::output::Log;
 use crate::plugin::Plugin;
 use crate::progress::Progress;
 use crate::sockets::Sockets;
+use crate::sources;
 use crate::ticker;
 use crate::told::Teller;
 use crate::wasi;
@@ -133,6 +134,7 @@ impl Data {
             },
             held: self.held.as_deref_mut(),
             teller: teller_of(&mut self.teller, self.call, granted),
+            resolution: sources::resolution(granted.map(|g| &g.grants.clocks)),
         }
     }
 

@@ -39,7 +39,7 @@ fn seeded(seed: u64, sequence: u64) -> ChaCha20Rng {
 }
 
 /// The last reading of a clock of a resolution.
-fn coarse(time: Duration, resolution: Duration) -> u64 {
+pub fn coarse(time: Duration, resolution: Duration) -> u64 {
     let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     nanos - nanos % u64::try_from(resolution.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::{HasData, Resource};
 use wasmtime_wasi::OpenMode;
@@ -60,6 +61,8 @@ pub struct Files<'a> {
     pub held: Option<&'a mut Held>,
     /// Who is told of what is denied.
     pub teller: Teller,
+    /// How finely the guest is told time.
+    pub resolution: Duration,
 }
 
 /// Does what asks the system, elsewhere.
@@ -86,10 +89,10 @@ pub(super) async fn change<T: Send + 'static>(
     let Some((quota, ledger)) = &folder.quota else {
         return Err(read_only(&teller, &folder));
     };
+    teller.folder_used(&folder, true);
     let (quota, mut sum) = (*quota, ledger.lock().await);
     let done = blocking(move || task((&mut sum, quota))).await;
     done.map_err(|error| {
-    teller.folder_used(&folder, true);
         teller.refused(&folder, &error);
         code(&error).into()
     })

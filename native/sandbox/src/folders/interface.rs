@@ -19,6 +19,7 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult, Read
 use super::entries::{self, Opening, Place};
 use super::host::{Files, Handle, blocking, change, code};
 use super::ledger::Sum;
+use super::times;
 
 /// Most entries of folders that a guest lists at once: wasmtime keeps them in memory.
 const ENTRIES_MAX: usize = 65_536;
@@ -123,6 +124,7 @@ impl types::HostDescriptor for Files<'_> {
         accessed: NewTimestamp,
         modified: NewTimestamp,
     ) -> FsResult<()> {
+        let [accessed, modified] = [accessed, modified].map(|t| times::stamped(t, self.resolution));
         self.wasi.set_times(handle, accessed, modified).await
     }
 
@@ -177,7 +179,8 @@ impl types::HostDescriptor for Files<'_> {
     }
 
     async fn stat(&mut self, handle: Handle) -> FsResult<DescriptorStat> {
-        self.wasi.stat(handle).await
+        let stat = self.wasi.stat(handle).await?;
+        Ok(times::told(stat, self.resolution))
     }
 
     async fn stat_at(
@@ -186,7 +189,10 @@ impl types::HostDescriptor for Files<'_> {
         flags: PathFlags,
         path: String,
     ) -> FsResult<DescriptorStat> {
-        self.wasi.stat_at(handle, flags, path).await
+        let (_, folder) = self.dir(&handle)?;
+        self.teller.folder_used(&folder, false);
+        let stat = self.wasi.stat_at(handle, flags, path).await?;
+        Ok(times::told(stat, self.resolution))
     }
 
     async fn set_times_at(
@@ -197,6 +203,7 @@ impl types::HostDescriptor for Files<'_> {
         accessed: NewTimestamp,
         modified: NewTimestamp,
     ) -> FsResult<()> {
+        let [accessed, modified] = [accessed, modified].map(|t| times::stamped(t, self.resolution));
         self.wasi
             .set_times_at(handle, flags, path, accessed, modified)
             .await
@@ -233,6 +240,8 @@ impl types::HostDescriptor for Files<'_> {
     }
 
     async fn readlink_at(&mut self, handle: Handle, path: String) -> FsResult<String> {
+        let (_, folder) = self.dir(&handle)?;
+        self.teller.folder_used(&folder, false);
         self.wasi.readlink_at(handle, path).await
     }
 
@@ -240,8 +249,6 @@ impl types::HostDescriptor for Files<'_> {
         let (dir, folder) = self.dir(&handle)?;
         let remove = move |(sum, _): (&mut Sum, u64)| {
             entries::remove_directory(&dir.dir, path.as_ref(), sum)
-        let (_, folder) = self.dir(&handle)?;
-        self.teller.folder_used(&folder, false);
         };
         change(self.teller.clone(), folder, remove).await
     }

@@ -11,6 +11,7 @@ mod measure;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod times;
 mod told;
 
 use std::fs::File;
