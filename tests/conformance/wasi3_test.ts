@@ -60,14 +60,12 @@ for (const engine of ENGINES) {
 
   check("a function waits for many things at once, and its caller for many functions", async () => {
     const wasi3 = await bench.fixture("wasi3", PATIENT);
-    const begin = performance.now();
+    // One after the other they wait for 50 seconds, longer than a call may last.
     const calls = Array.from(
       { length: 20 },
-      () => ok(wasi3, "wait-together", { times: 50, ms: 100 }),
+      () => ok(wasi3, "wait-together", { times: 50, ms: 1_000 }),
     );
     assert.deepEqual(await Promise.all(calls), Array.from({ length: 20 }, () => 50));
-    // One after the other they wait for 100 seconds.
-    assert.ok(performance.now() - begin < 20_000);
   });
 
   check("its limits are those of other functions", async () => {

@@ -124,16 +124,27 @@ if (bench !== null) {
     await withGuest(bench, { tcp }, async (guest) => {
       await guest.expect("listen l 0.0.0.0:0", "access-denied");
       await guest.expect("connect c 127.0.0.1:1", "access-denied");
-      const [port = ""] = await guest.steps("listen l 127.0.0.1:0");
+    });
+    await withGuest(bench, { tcp }, async (guest) => {
+      const serving = guest.steps("listen l 127.0.0.1:0", "accept l c", "say c hi");
+      const listens = /^listen at 127\.0\.0\.1:(\d+)$/;
+      const { asked, grant } = await guest.account(({ asked }) => listens.test(asked));
+      // The port is another one at each run: not that of a policy.
+      assert.deepEqual(grant, { tcp });
+      const port = listens.exec(asked)?.[1] ?? "";
+      let heard = "";
+      while (heard === "") heard = await hear(Number(port));
+      assert.equal(heard, "hi");
+      assert.deepEqual(await serving, [port, "ok", "ok"]);
+    }, { observe: true });
+  });
+
+  test("udp: a rule that listens at one address takes nothing at others", async () => {
+    const udp = [{ host: "127.0.0.1", port: 0, listen: true }];
+    await withGuest(bench, { udp }, async (guest) => {
+      await guest.expect("udp u 0.0.0.0:0", "access-denied");
+      const [port = ""] = await guest.steps("udp u 127.0.0.1:0");
       assert.match(port, /^\d+$/);
-      const fixed = { tcp: [{ host: "127.0.0.1", port: Number(port), listen: true }] };
-      await withGuest(bench, fixed, async (listening) => {
-        const serving = listening.steps(`listen l 127.0.0.1:${port}`, "accept l c", "say c hi");
-        let heard = "";
-        while (heard === "") heard = await hear(Number(port));
-        assert.equal(heard, "hi");
-        assert.deepEqual(await serving, [port, "ok", "ok"]);
-      });
     });
   });
 
