@@ -120,7 +120,9 @@ mod tests {
         let long = format!("/{}", "a".repeat(512));
         for (path, told) in [
             ("/", true),
-            ("/v1/a%20b?x", true),
+            ("/v1/a?x", true),
+            // A server that decodes it has another path than the rule.
+            ("/v1/a%20b", false),
             ("/v1/a;b", false),
             ("/v1/*", false),
             ("/v1/*/b", false),

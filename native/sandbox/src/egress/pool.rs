@@ -295,7 +295,8 @@ mod tests {
     }
 
     async fn is_closed(far: &mut DuplexStream) -> bool {
-        let read = far.read(&mut [0]);
+        let mut byte = [0];
+        let read = far.read(&mut byte);
         matches!(timeout(Duration::from_secs(30), read).await, Ok(Ok(0)))
     }
 
