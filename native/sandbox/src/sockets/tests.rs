@@ -14,8 +14,10 @@ fn rules(written: Value) -> Vec<SocketRule> {
 }
 
 fn by_udp(written: Value) -> Sockets {
-    let mut grants = crate::grants::Grants::default();
-    grants.udp = rules(written);
+    let grants = crate::grants::Grants {
+        udp: rules(written),
+        ..Default::default()
+    };
     let network = Arc::new(Network::read(&grants).expect("rules"));
     Sockets::new(&network, Teller::new(None))
 }
