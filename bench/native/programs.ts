@@ -7,7 +7,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, statSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -78,11 +78,13 @@ export function coreProgram(name: string, flags: readonly string[] = []): string
   return program;
 }
 
-/** `bench/native/NAME.c` as a shared library on its own, compiled when it is newer than the library. */
+/** `bench/native/NAME.c` as a shared library on its own, compiled when it or the ABI is newer. */
 export function sharedLibrary(name: string): string {
   const from = source(`${name}.c`);
   const library = join(folder(), `lib${name}.so`);
-  if (!existsSync(library) || statSync(library).mtimeMs < statSync(from).mtimeMs) {
+  const made = existsSync(library) ? statSync(library).mtimeMs : 0;
+  const sources = [from, ...readdirSync(INCLUDE).map((file) => join(INCLUDE, file))];
+  if (sources.some((path) => statSync(path).mtimeMs > made)) {
     execFileSync("cc", [
       ...["-std=c11", "-D_GNU_SOURCE", "-O2", "-shared", "-fPIC", "-pthread", "-Wall", "-Wextra"],
       ...[`-I${INCLUDE}`, "-o", library, from, "-ldl"],
