@@ -193,7 +193,7 @@ for (const engine of ENGINES) {
   }
 
   check("HTTP: what a guest does after its answer cannot hold the answer back", async () => {
-    const hostile = await bench.fixture("hostile-http", QUICK);
+    const hostile = await bench.fixture("hostile-http", timeTo("cpu"));
     assert.equal(await textOf(await hostile.handle(request("/after-response"))), "answered");
     const body = new ReadableStream<Uint8Array>({
       pull: (controller) => controller.enqueue(new Uint8Array(100_000)),
