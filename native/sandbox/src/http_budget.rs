@@ -165,55 +165,66 @@ fn code<T>(http: &mut WasiHttpCtxView<'_>, result: HttpResult<T>) -> Result<Resu
     }
 }
 
-type Store<'a> = StoreContextMut<'a, Data>;
-type Fields = Resource<FieldMap>;
+/// Where a guest's call comes from.
+pub type Store<'a> = StoreContextMut<'a, Data>;
+/// A guest's handle of a map.
+pub type Fields = Resource<FieldMap>;
 type Request = Resource<HostOutgoingRequest>;
 
 /// What a setter of a request gives.
-type Set = Result<(Result<(), ()>,)>;
+pub type Set = Result<(Result<(), ()>,)>;
+
+/// Links the functions of fields that count into the interface of one version of `wasi:http`. Where it
+/// stands `HostFields` and `header` are that version's: its traits differ, what they do does not.
+macro_rules! link_fields {
+    ($types:ident) => {
+        $types.func_wrap(
+            "[static]fields.from-list",
+            |mut store: Store<'_>, (entries,): (Vec<(String, Vec<u8>)>,)| {
+                let bytes = entries.iter().map(|(name, value)| field(name, value)).sum();
+                store.data_mut().charge_http(bytes)?;
+                let mut http = store.data_mut().http();
+                let made = HostFields::from_list(&mut http, entries);
+                Ok((header(&mut http, made)?,))
+            },
+        )?;
+        $types.func_wrap(
+            "[method]fields.set",
+            |mut store: Store<'_>, (fields, name, values): (Fields, String, Vec<Vec<u8>>)| {
+                let bytes = values.iter().map(|value| field(&name, value)).sum();
+                store.data_mut().charge_http(bytes)?;
+                let mut http = store.data_mut().http();
+                let set = HostFields::set(&mut http, fields, name, values);
+                Ok((header(&mut http, set)?,))
+            },
+        )?;
+        $types.func_wrap(
+            "[method]fields.append",
+            |mut store: Store<'_>, (fields, name, value): (Fields, String, Vec<u8>)| {
+                store.data_mut().charge_http(field(&name, &value))?;
+                let mut http = store.data_mut().http();
+                let appended = HostFields::append(&mut http, fields, name, value);
+                Ok((header(&mut http, appended)?,))
+            },
+        )?;
+        $types.func_wrap(
+            "[method]fields.clone",
+            |mut store: Store<'_>, (fields,): (Fields,)| {
+                // Shared until one of the two is changed.
+                let bytes = size(store.data_mut().http().table.get(&fields)?);
+                store.data_mut().charge_http(bytes)?;
+                Ok((HostFields::clone(&mut store.data_mut().http(), fields)?,))
+            },
+        )?;
+    };
+}
+pub(crate) use link_fields;
 
 /// Puts the functions that count in place of those that do not.
 pub fn link(linker: &mut Linker<Data>) -> Result<()> {
     linker.allow_shadowing(true);
     let mut types = linker.instance(TYPES)?;
-    types.func_wrap(
-        "[static]fields.from-list",
-        |mut store: Store<'_>, (entries,): (Vec<(String, Vec<u8>)>,)| {
-            let bytes = entries.iter().map(|(name, value)| field(name, value)).sum();
-            store.data_mut().charge_http(bytes)?;
-            let mut http = store.data_mut().http();
-            let made = HostFields::from_list(&mut http, entries);
-            Ok((header(&mut http, made)?,))
-        },
-    )?;
-    types.func_wrap(
-        "[method]fields.set",
-        |mut store: Store<'_>, (fields, name, values): (Fields, String, Vec<Vec<u8>>)| {
-            let bytes = values.iter().map(|value| field(&name, value)).sum();
-            store.data_mut().charge_http(bytes)?;
-            let mut http = store.data_mut().http();
-            let set = HostFields::set(&mut http, fields, name, values);
-            Ok((header(&mut http, set)?,))
-        },
-    )?;
-    types.func_wrap(
-        "[method]fields.append",
-        |mut store: Store<'_>, (fields, name, value): (Fields, String, Vec<u8>)| {
-            store.data_mut().charge_http(field(&name, &value))?;
-            let mut http = store.data_mut().http();
-            let appended = HostFields::append(&mut http, fields, name, value);
-            Ok((header(&mut http, appended)?,))
-        },
-    )?;
-    types.func_wrap(
-        "[method]fields.clone",
-        |mut store: Store<'_>, (fields,): (Fields,)| {
-            // Shared until one of the two is changed.
-            let bytes = size(store.data_mut().http().table.get(&fields)?);
-            store.data_mut().charge_http(bytes)?;
-            Ok((HostFields::clone(&mut store.data_mut().http(), fields)?,))
-        },
-    )?;
+    link_fields!(types);
     types.func_wrap(
         "http-error-code",
         |mut store: Store<'_>, (error,): (Resource<IoError>,)| {
@@ -293,7 +304,7 @@ pub fn link(linker: &mut Linker<Data>) -> Result<()> {
 }
 
 /// Sets a string of a request, unless it is too long to be one.
-fn set(
+pub fn set(
     mut store: Store<'_>,
     length: usize,
     most: usize,
