@@ -191,13 +191,15 @@ function put(tree: Tree, path: readonly string[], value: unknown): void {
   at[path[path.length - 1] ?? ""] = value;
 }
 
+/** Keys whose texts are paths; those of grants are found by {@link resolveGrants}. */
+const PATHS = [["plugins"], ["cacheDir"], ["native", "caFile"], ["storage", "dir"]];
+
 /** Paths in a file are relative to the file. */
 function resolveIn(tree: Tree, folder: string): void {
-  for (const key of ["plugins", "cacheDir"]) {
-    if (Object.hasOwn(tree, key)) tree[key] = resolvedAgainst(folder, [key], tree[key]);
+  for (const path of PATHS) {
+    const value = get(tree, path);
+    if (value !== undefined) put(tree, path, resolvedAgainst(folder, path, value));
   }
-  resolveKey(get(tree, ["native"]), "caFile", folder);
-  resolveKey(get(tree, ["storage"]), "dir", folder);
   resolveGrants(tree, folder);
 }
 
@@ -233,9 +235,9 @@ function isTree(value: unknown): value is Tree {
 function resolvedAgainst(folder: string, path: readonly string[], value: unknown): unknown {
   const one = (text: unknown) =>
     typeof text === "string" && text !== "" ? resolve(folder, text) : text;
-  if (["storage.dir", "native.caFile"].includes(path.join("."))) return one(value);
-  if (path.length !== 1) return value;
-  if (path[0] === "cacheDir") return one(value);
-  if (path[0] === "plugins" && Array.isArray(value)) return value.map(one);
+  if (path.length === 1 && path[0] === "plugins") {
+    return Array.isArray(value) ? value.map(one) : value;
+  }
+  if (PATHS.some((known) => known.join(".") === path.join("."))) return one(value);
   return value;
 }
