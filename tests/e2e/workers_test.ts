@@ -1,7 +1,6 @@
 /** The real server with two workers: under load, on its port, from one engine to the other, stopping. */
 import assert from "node:assert/strict";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
-import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -11,6 +10,7 @@ import { takeLock } from "../../native/build/lock.ts";
 import { Child, MAIN } from "../cli/child.ts";
 import { fixture, fixtureFolder } from "../fixtures/build.ts";
 import { test } from "../harness.ts";
+import { callByNewConnection } from "../new_connection.ts";
 import { currentRuntime, runScript } from "../runtimes.ts";
 import { ROOT, startServer, withServer } from "./support.ts";
 
@@ -19,29 +19,8 @@ interface Answer {
   readonly error?: { readonly code: number; readonly data: { readonly reason: string } };
 }
 
-/** A call by a connection of its own, which any worker may get. */
-function call(url: string, name: string, args: object): Promise<Answer> {
-  const message = {
-    jsonrpc: "2.0",
-    id: 1,
-    method: "tools/call",
-    params: { name, arguments: args },
-  };
-  return new Promise((resolve, reject) => {
-    const sent = request(`${url}/mcp`, {
-      method: "POST",
-      agent: false,
-      headers: { "content-type": "application/json", "mcp-protocol-version": "2025-11-25" },
-    }, (response) => {
-      let text = "";
-      response.setEncoding("utf8").on("data", (part: string) => text += part);
-      response.on("end", () => resolve(JSON.parse(text) as Answer));
-      response.on("error", reject);
-    });
-    sent.on("error", reject);
-    sent.end(JSON.stringify(message));
-  });
-}
+const call = (url: string, name: string, args: object) =>
+  callByNewConnection<Answer>(url, name, args);
 
 const analyse = (url: string) => call(url, "text_analyse", { input: "two words" });
 const sleep = (url: string, ms: number) => call(url, "hostile_sleep", { ms });

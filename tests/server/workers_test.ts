@@ -4,7 +4,6 @@
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -21,6 +20,7 @@ import { Workers } from "../../src/server/workers/workers.ts";
 import { createLogger } from "../../src/telemetry/log.ts";
 import { fixture, fixtureBytes, type FixtureName } from "../fixtures/build.ts";
 import { test, until } from "../harness.ts";
+import { callByNewConnection } from "../new_connection.ts";
 
 const FAULTY = new URL("./threads/faulty_worker.ts", import.meta.url);
 /** With so many connections none of three listeners is left out: (2/3)^80 is nothing. */
@@ -93,29 +93,8 @@ async function served(count: number, body: (served: Served) => Promise<void>): P
   }
 }
 
-/** A request by a connection of its own, so that any worker may get it; its status and body. */
-function ask(url: string, tool: string, args: object): Promise<{ result?: Answer; error?: Fault }> {
-  const message = {
-    jsonrpc: "2.0",
-    id: 1,
-    method: "tools/call",
-    params: { name: tool, arguments: args },
-  };
-  return new Promise((resolve, reject) => {
-    const call = request(`${url}/mcp`, {
-      method: "POST",
-      agent: false,
-      headers: { "content-type": "application/json", "mcp-protocol-version": "2025-11-25" },
-    }, (response) => {
-      let text = "";
-      response.setEncoding("utf8").on("data", (part: string) => text += part);
-      response.on("end", () => resolve(JSON.parse(text)));
-      response.on("error", reject);
-    });
-    call.on("error", reject);
-    call.end(JSON.stringify(message));
-  });
-}
+const ask = (url: string, tool: string, args: object) =>
+  callByNewConnection<{ result?: Answer; error?: Fault }>(url, tool, args);
 
 interface Answer {
   readonly structuredContent?: Readonly<Record<string, unknown>>;
